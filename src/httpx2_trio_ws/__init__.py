@@ -1,0 +1,49 @@
+"""Trio-first WebSocket sessions for httpx2.
+
+async with httpx2.AsyncClient() as client:
+    async with open_websocket(client, "wss://example.com/feed") as ws:
+        await ws.send_text("hello")
+        async for message in ws:
+            print(message)
+"""
+
+from __future__ import annotations
+
+from websockets.frames import CloseCode
+
+from ._exceptions import (
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketHandshakeTimeout,
+    WebSocketInvalidTypeReceived,
+    WebSocketKeepaliveTimeout,
+    WebSocketNetworkError,
+    WebSocketProtocolError,
+    WebSocketUpgradeError,
+)
+from ._options import OpenOptions
+from ._session import PongWaiter, Statistics
+from ._trio import WebSocketSession, connect_websocket, open_websocket, open_websocket_url
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CloseCode",
+    "OpenOptions",
+    "PongWaiter",
+    "Statistics",
+    "WebSocketClosedError",
+    "WebSocketDisconnect",
+    "WebSocketException",
+    "WebSocketHandshakeTimeout",
+    "WebSocketInvalidTypeReceived",
+    "WebSocketKeepaliveTimeout",
+    "WebSocketNetworkError",
+    "WebSocketProtocolError",
+    "WebSocketSession",
+    "WebSocketUpgradeError",
+    "connect_websocket",
+    "open_websocket",
+    "open_websocket_url",
+]

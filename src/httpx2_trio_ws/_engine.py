@@ -1,0 +1,346 @@
+"""The life of one session: its loops, how it fails, how it ends.
+
+A session is *open* until the first of these happens, and what that was is what every later call raises:
+
+=====================  ==========================  ======================================================
+what happened          calls raise                 then
+=====================  ==========================  ======================================================
+the peer's close frame WebSocketDisconnect         it is answered; the peer closes the connection
+our ``close()``        WebSocketClosedError        what was sent before it is flushed; the peer answers
+the connection broke   WebSocketNetworkError       nothing more to do
+the peer broke rules   WebSocketProtocolError      it is sent a close frame that says so
+=====================  ==========================  ======================================================
+
+The last two are *failures*: if no call has told the user of one when the grace is over, or when the block
+is left, :meth:`Engine.run` raises it in the nursery that it runs in.
+
+:meth:`Engine.run` is one task. It reads, in its own task, and has two children: the send loop and the
+keepalive loop. All three stand in one cancel scope. Whatever ends the session sets a deadline on that
+scope, so that no peer can keep it from ending; then the transport is dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from ._exceptions import (
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketKeepaliveTimeout,
+    WebSocketNetworkError,
+    WebSocketProtocolError,
+)
+from ._inbox import Inbox
+from ._outbox import HIGH_WATER, Outbox
+from ._protocol import Keepalive, PingBook
+from ._protocol._keepalive import Verdict
+from ._transport import CarrierError
+
+if TYPE_CHECKING:
+    from ._options import SessionOptions
+    from ._protocol import Connection
+    from ._runtime import Event, Runtime
+    from ._transport import Transport
+
+# A close frame on a carrier that cannot write without waiting (TLS) is given so many seconds when
+# the session is cancelled. It takes that long only if the peer has stopped reading.
+_FAREWELL = 0.1
+# A write that waited so many seconds and then went through: the peer took bytes, so it lives.
+_STALL = 0.001
+
+
+_CLOSED = "the session was closed on our side, by close() or by leaving its block"
+
+
+class PendingPing:
+    """A ping on its way: when it was sent, and the event of who waits for its pong, if anyone."""
+
+    __slots__ = ("event", "round_trip", "sent_at")
+
+    def __init__(self, sent_at: float, event: Event | None) -> None:
+        self.sent_at = sent_at
+        self.event = event
+        self.round_trip: float | None = None
+
+
+class Engine:
+    """See the module's text. The session's calls are in :mod:`._session`."""
+
+    def __init__(self, runtime: Runtime, transport: Transport, connection: Connection, options: SessionOptions) -> None:
+        self.runtime = runtime
+        self.transport = transport
+        self.connection = connection
+        self.options = options
+        self.inbox = Inbox(runtime, options.queue_size)
+        self.outbox = Outbox(runtime)
+        self.pings: PingBook[PendingPing] = PingBook()
+        self.latency: float | None = None
+        self.messages_received = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        #: What receiving calls raise once the queue is empty, and what sending calls raise.
+        self.no_receive: WebSocketException | None = None
+        self.no_send: WebSocketException | None = None
+        self.failure: WebSocketException | None = None
+        #: Set when nothing is left: no loop, no connection.
+        self.done = runtime.event()
+        interval = options.keepalive_ping_interval_seconds
+        self._keepalive = (
+            None if interval is None else Keepalive(interval, options.keepalive_ping_timeout_seconds, runtime.now())
+        )
+        self._scope = runtime.cancel_scope()
+        self._failed_at = math.inf
+        self._told = False
+        self._grace_over = runtime.event()
+        self._closed_here = False
+
+    # -- loops ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the session to its end. Raises its failure if that was told to nobody."""
+        try:
+            with self._scope:
+                async with self.runtime.open_nursery() as loops:
+                    loops.start_soon(self._send_loop)
+                    if self._keepalive is not None:
+                        loops.start_soon(self._keepalive_loop, self._keepalive)
+                    await self._receive_loop()
+                    loops.cancel_scope.cancel()
+        finally:
+            with self.runtime.cancel_scope(shield=True):
+                await self._drop()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        """Raise a failure that no call has told when its grace is over, or when the block is left."""
+        if self.failure is None or self._told:
+            return
+        try:
+            with self.runtime.cancel_scope(deadline=self._failed_at + self.options.failure_grace_seconds):
+                await self._grace_over.wait()
+        finally:
+            # Also if we are cancelled here: then the block is being left, and a failure must not be
+            # lost on the way.
+            if not self._told:
+                raise self.failure._again()
+
+    async def _receive_loop(self) -> None:
+        transport, connection, keepalive = self.transport, self.connection, self._keepalive
+        while True:
+            try:
+                data = await transport.read()
+            except CarrierError as exc:
+                connection.receive_eof()
+                self._lost(exc.__cause__)
+                return
+            if not data:
+                connection.receive_eof()
+                self._lost(None)
+                return
+            self.bytes_received += len(data)
+            if keepalive is not None:
+                keepalive.heard(self.runtime.now())
+            await self._take(data)
+
+    async def _take(self, data: bytes) -> None:
+        """Act on what was read; return when there is nothing left of it and room for more."""
+        connection, inbox, outbox = self.connection, self.inbox, self.outbox
+        while True:
+            messages = connection.receive_data(data, sys.maxsize if self._closed_here else inbox.room)
+            if messages and not self._closed_here:
+                self.messages_received += len(messages)
+                inbox.put(messages)
+            if connection.pongs:
+                self._pongs()
+            control = connection.control_to_send()
+            if control:
+                outbox.push_control(control)
+            if self.no_receive is None:
+                self._notice_end()
+            if outbox.control_size > HIGH_WATER:
+                # A peer that pings and does not read its pongs: let it wait, not our memory grow.
+                await self._pause(outbox.wait_control)
+            if inbox.is_full() and not self._closed_here:
+                await self._pause(inbox.wait_room)
+            if not connection.has_input:
+                return
+            data = b""
+
+    async def _pause(self, wait: object) -> None:
+        """Stop reading for as long as ``wait()`` takes; the silence is not held against the peer."""
+        if self._keepalive is not None:
+            self._keepalive.pause()
+        await wait()  # type: ignore[operator]
+        if self._keepalive is not None:
+            self._keepalive.resume(self.runtime.now())
+        if self.no_send is not None:
+            self._end_soon()
+
+    async def _send_loop(self) -> None:
+        transport, outbox, runtime = self.transport, self.outbox, self.runtime
+        while True:
+            data = outbox.take()
+            if data is None:
+                await outbox.wait_work()
+                continue
+            began = runtime.now()
+            try:
+                written = await transport.write(data)
+            except CarrierError as exc:
+                self.write_failed(exc)
+                return
+            outbox.wrote(written)
+            self.bytes_sent += written
+            if self._keepalive is not None and (now := runtime.now()) - began > _STALL:
+                self._keepalive.heard(now)
+            # Whoever waited for this may go on now, and find us awake if it sends more at once.
+            await runtime.checkpoint()
+
+    async def _keepalive_loop(self, keepalive: Keepalive) -> None:
+        runtime = self.runtime
+        while self.no_send is None:
+            await runtime.sleep_until(keepalive.next_check(runtime.now()))
+            verdict = keepalive.check(runtime.now())
+            if verdict is Verdict.PING and self.no_send is None and not self.outbox.control_size:
+                self.send_ping(b"", None)
+            elif verdict is Verdict.DEAD:
+                # If the whole process stood still, the answer may have come unread: read it first.
+                await runtime.checkpoint()
+                await runtime.checkpoint()
+                if keepalive.check(runtime.now()) is Verdict.DEAD:
+                    self._fail(WebSocketKeepaliveTimeout(self._silence()), None)
+                    self._scope.cancel()
+
+    def _silence(self) -> str:
+        options = self.options
+        return (
+            f"no sign of life from the peer within {options.keepalive_ping_timeout_seconds} s of a ping, sent "
+            f"after {options.keepalive_ping_interval_seconds} s of silence (keepalive_ping_timeout_seconds)"
+        )
+
+    # -- pings ---------------------------------------------------------------------------------
+
+    def send_ping(self, payload: bytes, event: Event | None) -> PendingPing:
+        """Queue a ping, ahead of the messages."""
+        payload = self.pings.payload(payload)
+        ping = PendingPing(self.runtime.now(), event)
+        self.pings.sent(payload, ping)
+        self.outbox.push_control(self.connection.ping(payload))
+        return ping
+
+    def _pongs(self) -> None:
+        now = self.runtime.now()
+        for payload in self.connection.pongs:
+            for ping in self.pings.answered(payload):
+                self.latency = ping.round_trip = now - ping.sent_at
+                if ping.event is not None:
+                    ping.event.set()
+        self.connection.pongs.clear()
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def raise_ended(self, error: WebSocketException) -> NoReturn:
+        """Raise what ended the session, in one more task; a failure is told by this."""
+        if self.failure is not None:
+            error = self.failure
+            self._told = True
+            self._grace_over.set()
+        raise error._again()
+
+    def _end(self, error: WebSocketException) -> None:
+        """From now on every call raises ``error``; those that wait are woken."""
+        self.no_receive = self.no_send = error
+        self.inbox.wake()
+        self.outbox.release_turns()
+        for ping in self.pings.forget():
+            if ping.event is not None:
+                ping.event.set()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        """Whatever the peer does or does not do, the loops end within the close timeout."""
+        limit = self.runtime.now() + self.options.close_timeout_seconds
+        self._scope.deadline = min(self._scope.deadline, limit, self._failed_at + self.options.failure_grace_seconds)
+
+    def _notice_end(self) -> None:
+        """End the session if what was just received does."""
+        failure, peer_close = self.connection.failure, self.connection.peer_close
+        if failure is not None:
+            self._fail(WebSocketProtocolError(failure.code, failure.reason), None)
+        elif peer_close is not None:
+            self._end(WebSocketDisconnect(int(peer_close.code), peer_close.reason))
+            self.outbox.discard()
+
+    def _fail(self, error: WebSocketException, cause: BaseException | None) -> None:
+        """The session has failed, unless it has ended already."""
+        if self.no_receive is not None:
+            return
+        error.__cause__ = cause
+        self.failure = error
+        self._failed_at = self.runtime.now()
+        self.outbox.discard()
+        self._end(error)
+
+    def _lost(self, cause: BaseException | None) -> None:
+        """Nothing more will be received."""
+        if self.no_receive is None and self.no_send is not None:  # a write had failed before
+            self._fail(self.no_send, self.no_send.__cause__)
+        else:
+            how = "the peer ended it" if cause is None else str(cause) or type(cause).__name__
+            self._fail(WebSocketNetworkError(f"the connection was lost without a close frame: {how}"), cause)
+
+    def write_failed(self, exc: CarrierError) -> None:
+        """Nothing can be sent any more. What has arrived is still read, as far as it comes soon."""
+        if self.no_send is None:
+            how = str(exc.__cause__) or type(exc.__cause__).__name__
+            self.no_send = WebSocketNetworkError(f"the connection was lost while sending: {how}")
+            self.no_send.__cause__ = exc.__cause__
+        self.outbox.broken()
+        if self.inbox.resume_at < 0:
+            self._end_soon()
+
+    def begin_close(self, code: int, reason: str) -> None:
+        """Close from our side: flush what was sent, then the close frame. Does not wait."""
+        if self._closed_here:
+            return
+        self._closed_here = True
+        if self.connection.is_open and self.no_send is None:
+            self.outbox.push(self.connection.close(code, reason))
+        self._end(self.failure or WebSocketClosedError(_CLOSED))
+        self.inbox.discard()
+
+    def cancel(self) -> None:
+        """Drop the connection now. Does not wait."""
+        self._scope.cancel()
+
+    def leave(self) -> None:
+        """The block is left: a failure that was not told is raised now."""
+        self._grace_over.set()
+
+    async def _drop(self) -> None:
+        """Say goodbye if that takes no waiting, and close the connection."""
+        if self.no_send is not None and self.no_receive is None:
+            self._lost(None)  # a write had failed, and nothing more came
+        outbox, transport = self.outbox, self.transport
+        if self.connection.is_open and self.no_send is None:
+            outbox.push(self.connection.close(1001, ""))
+        rest = outbox.rest() if outbox.between_frames else b""
+        with contextlib.suppress(CarrierError):
+            if rest and not transport.write_now(rest) and not transport.writes_now:
+                with self.runtime.cancel_scope(deadline=self.runtime.now() + _FAREWELL):
+                    while rest:
+                        rest = rest[await transport.write(memoryview(rest)) :]
+        with (
+            self.runtime.cancel_scope(deadline=self.runtime.now() + self.options.close_timeout_seconds),
+            contextlib.suppress(Exception),
+        ):
+            # A connection that cannot be closed properly is gone all the same.
+            await transport.aclose()
+        if self.no_receive is None:
+            self._end(WebSocketClosedError("the session was cancelled"))
+        outbox.discard()
+        self.done.set()

@@ -1,0 +1,161 @@
+"""The options of opening a session: what they are, their defaults, and their checks."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+
+import httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from httpx2._client import UseClientDefault
+    from httpx2._types import AuthTypes, CookieTypes, HeaderTypes, QueryParamTypes, TimeoutTypes
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class OpenOptions(TypedDict, total=False):
+    """The keyword arguments of every function that opens a session.
+
+    The first seven are httpx2's own and mean what they mean in :meth:`httpx2.AsyncClient.request`.
+    """
+
+    params: QueryParamTypes | None
+    """Query parameters, merged with the client's."""
+    headers: HeaderTypes | None
+    """Request headers, merged with the client's. Those of the handshake itself are refused."""
+    cookies: CookieTypes | None
+    """Cookies of this request, beside the client's."""
+    auth: AuthTypes | UseClientDefault | None
+    """Authentication: a tuple, a callable or an :class:`httpx2.Auth`. ``None`` switches the client's off."""
+    follow_redirects: bool | UseClientDefault
+    """Follow redirects of the handshake; default as the client is set. ``wss`` is never left for ``ws``."""
+    timeout: TimeoutTypes | UseClientDefault
+    """httpx2's timeouts, in seconds and per operation, for the handshake alone."""
+    extensions: Mapping[str, Any] | None
+    """httpx2's request extensions, such as ``{"trace": ...}`` or ``{"sni_hostname": ...}``."""
+    subprotocols: Sequence[str] | None
+    """Subprotocols to offer, the preferred first (RFC 6455 §1.9). ``None`` offers none."""
+    compression: Literal["deflate"] | None
+    """``"deflate"`` offers permessage-deflate (RFC 7692); ``None`` does not. Default ``"deflate"``."""
+    max_message_size_bytes: int | None
+    """The largest message to receive, in bytes after inflation. Default 1 MiB; ``None`` is no limit.
+
+    A peer that sends more is told 1009, and :exc:`WebSocketProtocolError` is raised.
+    """
+    queue_size: int
+    """How many received messages to hold for the application before reading stops. Default 512."""
+    handshake_timeout_seconds: float | None
+    """Seconds for the whole opening, redirects and authentication included. Default 30; ``None`` is no limit."""
+    keepalive_ping_interval_seconds: float | None
+    """Seconds of silence after which to ping. Default 20; ``None`` sends no pings."""
+    keepalive_ping_timeout_seconds: float | None
+    """Seconds for a sign of life after a ping. Default 20; ``None`` waits for ever."""
+    close_timeout_seconds: float
+    """Seconds for flushing, the close frame and the peer's answer together. Default 5."""
+    failure_grace_seconds: float
+    """Seconds for a call to tell of a failure before it is raised in the nursery. Default 5.
+
+    0 raises it at once; ``math.inf`` only where the block is left.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeOptions:
+    """What the request is made of."""
+
+    params: QueryParamTypes | None = None
+    headers: HeaderTypes | None = None
+    cookies: CookieTypes | None = None
+    auth: AuthTypes | UseClientDefault | None = httpx2.USE_CLIENT_DEFAULT
+    follow_redirects: bool | UseClientDefault = httpx2.USE_CLIENT_DEFAULT
+    timeout: TimeoutTypes | UseClientDefault = httpx2.USE_CLIENT_DEFAULT
+    extensions: Mapping[str, Any] | None = None
+    subprotocols: Sequence[str] | None = None
+    compression: Literal["deflate"] | None = "deflate"
+    handshake_timeout_seconds: float | None = 30
+
+    def __post_init__(self) -> None:
+        if self.compression not in ("deflate", None):
+            raise ValueError(f'compression is "deflate" or None, not {self.compression!r}')
+        _check_seconds("handshake_timeout_seconds", self.handshake_timeout_seconds, none=True, zero=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How the session behaves once it is open."""
+
+    max_message_size_bytes: int | None = 2**20
+    queue_size: int = 512
+    keepalive_ping_interval_seconds: float | None = 20
+    keepalive_ping_timeout_seconds: float | None = 20
+    close_timeout_seconds: float = 5
+    failure_grace_seconds: float = 5
+
+    def __post_init__(self) -> None:
+        if self.max_message_size_bytes is not None:
+            _check_count("max_message_size_bytes", self.max_message_size_bytes)
+        _check_count("queue_size", self.queue_size)
+        for name in ("keepalive_ping_interval_seconds", "keepalive_ping_timeout_seconds"):
+            _check_seconds(name, getattr(self, name), none=True, zero=False)
+        for name in ("close_timeout_seconds", "failure_grace_seconds"):
+            _check_seconds(name, getattr(self, name), none=False, zero=True)
+
+
+_HANDSHAKE = {field.name for field in fields(HandshakeOptions)}
+_SESSION = {field.name for field in fields(SessionOptions)}
+
+
+def parse_options(options: OpenOptions) -> tuple[HandshakeOptions, SessionOptions]:
+    """Check the keyword arguments and sort them.
+
+    Raises:
+        TypeError: an option does not exist or has the wrong type.
+        ValueError: an option has a value that makes no sense.
+    """
+    for name in options:
+        if name not in _HANDSHAKE | _SESSION:
+            close = difflib.get_close_matches(name, _HANDSHAKE | _SESSION, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"there is no option {name!r}{hint}")
+    given: dict[str, Any] = dict(options)
+    return (
+        HandshakeOptions(**{name: given[name] for name in given if name in _HANDSHAKE}),
+        SessionOptions(**{name: given[name] for name in given if name in _SESSION}),
+    )
+
+
+def with_options(function: F) -> F:
+    """Show the options in the signature of a function that takes them, for ``help()`` and editors."""
+    signature = inspect.signature(function)
+    named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=OpenOptions.__annotations__[name]
+        )
+        for kind in (HandshakeOptions, SessionOptions)
+        for name, default in ((field.name, field.default) for field in fields(kind))
+    ]
+    function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
+    return function
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+def _check_seconds(name: str, value: object, *, none: bool, zero: bool) -> None:
+    if value is None and none:
+        return
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds{' or None' if none else ''}, not {value!r}")
+    if math.isnan(value) or value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'}, not {value}")

@@ -1,0 +1,10 @@
+"""The WebSocket protocol of RFC 6455 and RFC 7692 without I/O, clock or event loop.
+
+Bytes go in, messages and bytes come out. Nothing here imports an event loop or httpx2.
+"""
+
+from ._connection import Connection, Failure, Message
+from ._keepalive import Keepalive
+from ._pings import PingBook
+
+__all__ = ["Connection", "Failure", "Keepalive", "Message", "PingBook"]

@@ -1,0 +1,68 @@
+"""When to ping, and when to give up on a peer. Times are seconds on a clock that the caller passes in."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+
+class Verdict(enum.Enum):
+    """What is due now."""
+
+    NOTHING = enum.auto()
+    PING = enum.auto()
+    DEAD = enum.auto()
+
+
+class Keepalive:
+    """A ping after each ``interval`` of silence; a peer silent for ``timeout`` after one is dead.
+
+    Any byte from the peer is a sign of life (:meth:`heard`). While we are not reading
+    (:meth:`pause`), silence is our own doing and does not count.
+
+    Args:
+        interval: seconds of silence after which to ping.
+        timeout: seconds to wait for a sign of life after a ping; ``None`` means for ever.
+        now: the present time.
+    """
+
+    __slots__ = ("_heard", "_interval", "_paused", "_pinged", "_timeout")
+
+    def __init__(self, interval: float, timeout: float | None, now: float) -> None:
+        self._interval = interval
+        self._timeout = math.inf if timeout is None else timeout
+        self._heard = now
+        self._pinged: float | None = None
+        self._paused = False
+
+    def heard(self, now: float) -> None:
+        """The peer showed that it lives."""
+        self._heard = now
+        self._pinged = None
+
+    def pause(self) -> None:
+        """We stop reading: until :meth:`resume`, nothing is held against the peer."""
+        self._paused = True
+
+    def resume(self, now: float) -> None:
+        """We read again; the silence is counted from here."""
+        self._paused = False
+        self.heard(now)
+
+    def next_check(self, now: float) -> float:
+        """The time at which to call :meth:`check`; in the future, also while paused."""
+        if self._paused:
+            return now + self._interval
+        if self._pinged is None:
+            return self._heard + self._interval
+        # With no timeout, go on pinging: it keeps proxies and NAT tables from forgetting us.
+        return self._pinged + (self._interval if math.isinf(self._timeout) else self._timeout)
+
+    def check(self, now: float) -> Verdict:
+        """What is due at ``now``. A :attr:`Verdict.PING` counts as sent."""
+        if self._paused or now < self.next_check(now):
+            return Verdict.NOTHING
+        if self._pinged is not None and math.isfinite(self._timeout):
+            return Verdict.DEAD
+        self._pinged = now
+        return Verdict.PING

@@ -1,0 +1,55 @@
+"""Which pong answers which ping (RFC 6455 §5.5.3)."""
+
+from __future__ import annotations
+
+import os
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PingBook(Generic[T]):
+    """The pings that wait for a pong, oldest first, each with whatever the caller keeps for it."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[bytes, T] = {}
+
+    def payload(self, wanted: bytes) -> bytes:
+        """A payload to ping with: ``wanted``, or four random bytes where that is empty.
+
+        Raises:
+            ValueError: it is longer than 125 bytes (RFC 6455 §5.5), or waits for its pong already.
+        """
+        if len(wanted) > 125:
+            raise ValueError(f"a ping's payload is 125 bytes at most (RFC 6455 §5.5), not {len(wanted)}")
+        if wanted in self._waiting:
+            raise ValueError(f"a ping with payload {wanted!r} waits for its pong already; choose another")
+        while not wanted or wanted in self._waiting:
+            wanted = os.urandom(4)
+        return wanted
+
+    def sent(self, payload: bytes, item: T) -> None:
+        """A ping has been queued."""
+        self._waiting[payload] = item
+
+    def forget(self) -> list[T]:
+        """No pong will come any more: what was kept for the pings that wait."""
+        forgotten = list(self._waiting.values())
+        self._waiting.clear()
+        return forgotten
+
+    def answered(self, payload: bytes) -> list[T]:
+        """The pings that a pong answers: the one with its payload and those before it.
+
+        A peer may answer only the latest ping (RFC 6455 §5.5.3). An unsolicited pong answers none.
+        """
+        if payload not in self._waiting:
+            return []
+        answered = []
+        for key in list(self._waiting):
+            answered.append(self._waiting.pop(key))
+            if key == payload:
+                break
+        return answered

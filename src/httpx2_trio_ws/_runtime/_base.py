@@ -1,0 +1,78 @@
+"""The runtime interface. The session knows this and nothing else of the loop that it runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+
+class Event(Protocol):
+    """A flag that tasks can wait for; set once."""
+
+    def set(self) -> object: ...
+    def is_set(self) -> bool: ...
+    async def wait(self) -> object: ...
+
+
+class CancelScope(Protocol):
+    """As :class:`trio.CancelScope`."""
+
+    deadline: float
+    shield: bool
+
+    def cancel(self) -> object: ...
+    def __enter__(self) -> CancelScope: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+        /,
+    ) -> bool | None: ...
+    @property
+    def cancelled_caught(self) -> bool: ...
+
+
+class Nursery(Protocol):
+    """As :class:`trio.Nursery`, as far as it is used here."""
+
+    @property
+    def cancel_scope(self) -> Any: ...
+    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any) -> object: ...
+
+
+class Runtime(Protocol):
+    """One event loop's own versions of the few things that a session needs."""
+
+    #: Makes an :class:`Event`.
+    event: Callable[[], Event]
+    #: Makes a :class:`CancelScope`; takes ``deadline`` and ``shield`` by name.
+    cancel_scope: Callable[..., CancelScope]
+    #: The time in seconds on the clock that deadlines are on.
+    now: Callable[[], float]
+    #: Lets other tasks run, and raises if the caller is cancelled.
+    checkpoint: Callable[[], Awaitable[object]]
+    #: Raises if the caller is cancelled, and costs little if not.
+    checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    sleep_until: Callable[[float], Awaitable[object]]
+    open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
+
+    def is_cancellation(self, exc: BaseException) -> bool:
+        """``exc`` is a cancellation, or a group that has one in it."""
+        ...
+
+    def socket_of(self, network_stream: Any) -> Any | None:
+        """The loop's own socket under an httpx2 network stream, if bytes may go through it as they are."""
+        ...
+
+    async def wait_readable(self, socket: Any) -> None:
+        """Wait until ``socket`` has bytes or its end to read. Always a schedule point."""
+        ...
+
+    async def wait_writable(self, socket: Any) -> None:
+        """Wait until ``socket`` takes bytes."""
+        ...

@@ -1,0 +1,461 @@
+"""The calls of a session, the same on every event loop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from ._exceptions import WebSocketDisconnect, WebSocketException, WebSocketInvalidTypeReceived
+from ._transport import CarrierError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import httpx2
+
+    from ._engine import Engine, PendingPing
+
+# A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
+# than a message does.
+_CALLS_PER_TURN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a session has done so far.
+
+    ``messages_*`` count whole messages, ``bytes_*`` what went over the connection after the handshake,
+    framing and control frames included. ``queued_messages`` wait for ``receive()``; ``unsent_bytes``
+    were accepted by ``send()`` and are not with the operating system yet. ``latency`` is the last round
+    trip of a ping in seconds, or ``None``.
+    """
+
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    queued_messages: int
+    unsent_bytes: int
+    latency: float | None
+
+
+class PongWaiter:
+    """Waits for the pong that answers one ping: ``round_trip = await waiter``."""
+
+    __slots__ = ("_engine", "_ping")
+
+    def __init__(self, engine: Engine, ping: PendingPing) -> None:
+        self._engine = engine
+        self._ping = ping
+
+    async def wait(self) -> float:
+        """Wait for the pong; return the round trip in seconds. Cancelling is safe; it may be waited for again.
+
+        Raises:
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
+                session ended before the pong came.
+        """
+        ping, engine = self._ping, self._engine
+        assert ping.event is not None
+        await ping.event.wait()
+        if ping.round_trip is None:
+            assert engine.no_receive is not None
+            engine.raise_ended(engine.no_receive)
+        return ping.round_trip
+
+    def __await__(self) -> Generator[Any, Any, float]:
+        return self.wait().__await__()
+
+
+class Session:
+    """An open WebSocket session.
+
+    Sessions come from :func:`open_websocket` and its kin; they are not made by hand. All methods may be
+    called from any number of tasks. Every one is a cancellation point, and cancelling it leaves the
+    session sound. Calls that need not wait yield to other tasks at least once in 32.
+
+    Every call on a session that has ended raises what ended it: :exc:`WebSocketDisconnect` (the peer's
+    close frame), :exc:`WebSocketNetworkError` (the connection was lost), :exc:`WebSocketProtocolError`
+    (the peer broke the protocol or a limit) or :exc:`WebSocketClosedError` (our own close). Messages that
+    had arrived before the peer's close or a failure are handed out first.
+    """
+
+    __slots__ = (
+        "_budget",
+        "_connection",
+        "_engine",
+        "_inbox",
+        "_messages",
+        "_messages_sent",
+        "_outbox",
+        "_response",
+        "_runtime",
+        "_subprotocol",
+    )
+
+    def __init__(self, engine: Engine, response: httpx2.Response, subprotocol: str | None) -> None:
+        self._engine = engine
+        self._runtime = engine.runtime
+        self._connection = engine.connection
+        self._inbox = engine.inbox
+        self._messages = engine.inbox.messages
+        self._outbox = engine.outbox
+        self._response = response
+        self._subprotocol = subprotocol
+        self._budget = _CALLS_PER_TURN
+        self._messages_sent = 0
+
+    def __repr__(self) -> str:
+        url = self._response.request.url
+        state = "open"
+        if self.closed:
+            code = self.close_code
+            state = "closing" if code is None else f"closed, {code}"
+        return f"<{type(self).__name__} {url.copy_with(username=None, password=None)} ({state})>"
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    async def receive(self) -> str | bytes:
+        """Receive the next message: ``str`` for text, ``bytes`` for binary (RFC 6455 §5.6).
+
+        Cancelling loses no message. With several tasks receiving, each message goes to one of them, first
+        come first served.
+
+        Raises:
+            WebSocketDisconnect: the peer closed the session, and all its messages have been handed out.
+            WebSocketNetworkError, WebSocketProtocolError: the session failed, likewise.
+            WebSocketClosedError: the session was closed on our side.
+        """
+        messages = self._messages
+        if messages:
+            self._budget -= 1
+            if self._budget > 0:
+                await self._runtime.checkpoint_if_cancelled()
+            else:
+                self._budget = _CALLS_PER_TURN
+                await self._runtime.checkpoint()
+            if messages:  # another task may have taken the last one meanwhile
+                message = messages.popleft()
+                if len(messages) <= self._inbox.resume_at:
+                    self._inbox.taken()
+                return message
+        return await self._receive_later()
+
+    async def _receive_later(self) -> str | bytes:
+        engine = self._engine
+        if engine.no_receive is not None:
+            await self._raise_ended(engine.no_receive)
+        self._budget = _CALLS_PER_TURN
+        message = await self._inbox.wait_message()
+        if message is None:
+            assert engine.no_receive is not None
+            engine.raise_ended(engine.no_receive)
+        return message
+
+    async def receive_text(self) -> str:
+        """Receive the next message, which must be text.
+
+        Raises:
+            WebSocketInvalidTypeReceived: it is binary; the exception has it. Else as :meth:`receive`.
+        """
+        message = await self.receive()
+        if not isinstance(message, str):
+            raise WebSocketInvalidTypeReceived(message)
+        return message
+
+    async def receive_bytes(self) -> bytes:
+        """Receive the next message, which must be binary.
+
+        Raises:
+            WebSocketInvalidTypeReceived: it is text; the exception has it. Else as :meth:`receive`.
+        """
+        message = await self.receive()
+        if not isinstance(message, bytes):
+            raise WebSocketInvalidTypeReceived(message)
+        return message
+
+    async def receive_json(self) -> Any:
+        """Receive the next message, text or binary, and parse it with :func:`json.loads`.
+
+        Raises:
+            json.JSONDecodeError: it is not JSON; the text is in the exception's ``doc``. Else as
+                :meth:`receive`.
+        """
+        return json.loads(await self.receive())
+
+    async def __anext__(self) -> str | bytes:
+        """The next message. Iteration ends when the peer closes with 1000 or 1001; else as :meth:`receive`."""
+        try:
+            return await self.receive()
+        except WebSocketDisconnect as exc:
+            if exc.code in (1000, 1001):
+                raise StopAsyncIteration from None
+            raise
+
+    # -- sending -------------------------------------------------------------------------------
+
+    async def send(self, message: str | bytes, /) -> None:
+        """Send ``message`` as text if it is a ``str``, as binary if it is ``bytes``.
+
+        A lone message has been handed to the operating system when this returns; a burst of them is
+        gathered and written together, at the latest when the sender next waits for anything. Above 64 KiB
+        unsent, this waits. If it is cancelled, the message is sent whole or not at all.
+
+        Raises:
+            TypeError: it is neither.
+            UnicodeEncodeError: the text has lone surrogates, which UTF-8 cannot express.
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
+                session has ended.
+        """
+        if isinstance(message, str):
+            await self._send(message.encode(), text=True)
+        else:
+            await self.send_bytes(message)
+
+    async def send_text(self, data: str) -> None:
+        """Send a text message. As :meth:`send`."""
+        if not isinstance(data, str):
+            raise TypeError(f"send_text() takes a str, not {type(data).__name__}; use send_bytes() for bytes")
+        await self._send(data.encode(), text=True)
+
+    async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a binary message. ``bytearray`` and ``memoryview`` are copied. As :meth:`send`."""
+        if not isinstance(data, bytes):
+            if not isinstance(data, (bytearray, memoryview)):
+                raise TypeError(
+                    f"a message is str or bytes, not {type(data).__name__}; for other data there is send_json()"
+                )
+            data = bytes(data)
+        await self._send(data, text=False)
+
+    async def send_json(self, data: Any, mode: Literal["text", "binary"] = "text") -> None:
+        """Send ``data``, serialised with :func:`json.dumps`, as a text or a binary message.
+
+        Raises:
+            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``.
+            TypeError: ``data`` cannot be serialised. Else as :meth:`send`.
+        """
+        if mode not in ("text", "binary"):
+            raise ValueError(f'mode is "text" or "binary", not {mode!r}')
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        await self._send(text.encode(), text=mode == "text")
+
+    async def _send(self, payload: bytes, *, text: bool) -> None:
+        self._budget -= 1
+        if self._budget > 0:
+            await self._runtime.checkpoint_if_cancelled()
+        else:
+            self._budget = _CALLS_PER_TURN
+            await self._runtime.checkpoint()
+        engine, outbox = self._engine, self._outbox
+        if engine.no_send is None and outbox.must_wait:
+            await outbox.wait_turn()
+        if engine.no_send is not None:
+            engine.raise_ended(engine.no_send)
+        frame = self._connection.encode(payload, text=text)
+        self._messages_sent += 1
+        if outbox.idle:
+            await self._send_lone(frame)
+        else:
+            outbox.push(frame)
+
+    async def _send_lone(self, frame: bytes) -> None:
+        """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
+        engine, outbox = self._engine, self._outbox
+        try:
+            written = engine.transport.write_now(frame)
+        except CarrierError as exc:
+            engine.write_failed(exc)
+            assert engine.no_send is not None
+            engine.raise_ended(engine.no_send)
+        engine.bytes_sent += written
+        if written == len(frame):
+            outbox.wake()  # until the send loop has looked, more messages are a burst
+            return
+        if written:
+            outbox.push_rest(frame, written)
+        else:
+            outbox.push(frame)
+        if not await outbox.wait_handed():
+            assert engine.no_send is not None
+            engine.raise_ended(engine.no_send)
+
+    # -- pings ---------------------------------------------------------------------------------
+
+    async def ping(self, payload: bytes = b"") -> PongWaiter:
+        """Send a ping (RFC 6455 §5.5.2), ahead of messages that wait. It returns without waiting for the pong.
+
+        ``round_trip = await (await ws.ping())`` waits for it, too.
+
+        Args:
+            payload: up to 125 bytes; empty for four random bytes.
+
+        Raises:
+            TypeError: the payload is not bytes.
+            ValueError: the payload is too long, or waits for its pong already.
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
+                session has ended.
+        """
+        payload = self._engine.pings.payload(_control_payload(payload))
+        await self._before_control()
+        return PongWaiter(self._engine, self._engine.send_ping(payload, self._runtime.event()))
+
+    async def pong(self, payload: bytes = b"") -> None:
+        """Send an unsolicited pong (RFC 6455 §5.5.3), a one-way sign of life. Pings are answered without it.
+
+        Raises:
+            As :meth:`ping`.
+        """
+        payload = _control_payload(payload)
+        await self._before_control()
+        self._outbox.push_control(self._connection.pong(payload))
+
+    async def _before_control(self) -> None:
+        await self._runtime.checkpoint()
+        if self._engine.no_send is not None:
+            self._engine.raise_ended(self._engine.no_send)
+
+    # -- closing -------------------------------------------------------------------------------
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the session: flush what was sent, send a close frame, and wait for the peer's (RFC 6455 §7.1.2).
+
+        Takes ``close_timeout_seconds`` at most, then the connection is dropped; if cancelled, it is dropped
+        at once. Tasks that wait in other calls are woken at the start of it. Messages that have not been
+        received are discarded. Closing again does nothing.
+
+        Args:
+            code: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
+            reason: up to 123 bytes of UTF-8.
+
+        Raises:
+            TypeError, ValueError: the code may not be sent, or the reason is too long. Nothing else.
+        """
+        check_close(code, reason)
+        self._engine.begin_close(code, reason)
+        await self._wait_done()
+
+    async def aclose(self) -> None:
+        """As ``close(1000)``; the name that trio and anyio use."""
+        await self.close()
+
+    async def _wait_done(self) -> None:
+        """Wait until nothing is left of the session; if cancelled, make it so at once."""
+        engine = self._engine
+        try:
+            await engine.done.wait()
+        except BaseException:
+            engine.cancel()
+            with self._runtime.cancel_scope(shield=True):
+                await engine.done.wait()
+            raise
+
+    async def _leave(self, exc: BaseException | None) -> None:
+        """The block is left: normally, or with ``exc``, which its caller raises on."""
+        engine = self._engine
+        try:
+            if exc is None:
+                await self.close()
+            elif self._runtime.is_cancellation(exc):
+                engine.cancel()
+            else:
+                # Ctrl-C is no fault of the program, so it is 1001 and not 1011.
+                await self.close(1011 if isinstance(exc, Exception) else 1001)
+        except BaseException as cancelled:
+            if exc is None or not self._runtime.is_cancellation(cancelled):
+                raise
+            # The block's own error must come out; the nursery around it meets the cancellation again.
+        finally:
+            engine.leave()
+
+    async def wait_closed(self) -> None:
+        """Wait until the session has ended and its connection is closed. Cancelling is safe.
+
+        Raises:
+            WebSocketNetworkError, WebSocketProtocolError: it failed. A close by either side is no failure.
+        """
+        engine = self._engine
+        await engine.done.wait()
+        if engine.failure is not None:
+            engine.raise_ended(engine.failure)
+
+    # -- state ---------------------------------------------------------------------------------
+
+    @property
+    def response(self) -> httpx2.Response:
+        """The response to the handshake: status 101, headers, cookies, history."""
+        return self._response
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the server chose, or ``None``."""
+        return self._subprotocol
+
+    @property
+    def latency(self) -> float | None:
+        """The last round trip of a ping, keepalive's or the application's, in seconds; ``None`` before one."""
+        return self._engine.latency
+
+    @property
+    def closed(self) -> bool:
+        """The session has ended: nothing can be sent. Messages may still wait to be received."""
+        return self._engine.no_send is not None
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that the peer sent; 1006 if the connection ended without one; ``None`` before."""
+        peer_close = self._connection.peer_close
+        if peer_close is not None:
+            return int(peer_close.code)
+        return 1006 if self._engine.done.is_set() or self._engine.failure is not None else None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason that the peer sent; empty if the connection ended without one; ``None`` before."""
+        peer_close = self._connection.peer_close
+        if peer_close is not None:
+            return peer_close.reason
+        return None if self.close_code is None else ""
+
+    def statistics(self) -> Statistics:
+        """What the session has done so far."""
+        engine = self._engine
+        return Statistics(
+            messages_sent=self._messages_sent,
+            messages_received=engine.messages_received,
+            bytes_sent=engine.bytes_sent,
+            bytes_received=engine.bytes_received,
+            queued_messages=len(self._messages),
+            unsent_bytes=self._outbox.size,
+            latency=engine.latency,
+        )
+
+    async def _raise_ended(self, error: WebSocketException) -> NoReturn:
+        """Every call is a checkpoint, also one that raises."""
+        await self._runtime.checkpoint()
+        self._engine.raise_ended(error)
+
+
+def check_close(code: int, reason: str) -> None:
+    """Refuse what may not stand in a close frame (RFC 6455 §7.4, §5.5)."""
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise TypeError(f"a close code is an int, not {code!r}")
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise ValueError(
+            f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455 §7.4)"
+        )
+    if not isinstance(reason, str):
+        raise TypeError(f"a close reason is a str, not {reason!r}")
+    size = len(reason.encode())
+    if size > 123:
+        raise ValueError(f"a close reason is 123 bytes of UTF-8 at most (RFC 6455 §5.5), not {size}")
+
+
+def _control_payload(payload: bytes) -> bytes:
+    if not isinstance(payload, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the payload is bytes, not {type(payload).__name__}")
+    payload = bytes(payload)
+    if len(payload) > 125:
+        raise ValueError(f"the payload is 125 bytes at most (RFC 6455 §5.5), not {len(payload)}")
+    return payload
