@@ -41,6 +41,8 @@ from ._protocol._keepalive import Verdict
 from ._transport import CarrierError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from ._options import SessionOptions
     from ._protocol import Connection
     from ._runtime import Event, Runtime
@@ -170,11 +172,11 @@ class Engine:
                 return
             data = b""
 
-    async def _pause(self, wait: object) -> None:
+    async def _pause(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Stop reading for as long as ``wait()`` takes; the silence is not held against the peer."""
         if self._keepalive is not None:
             self._keepalive.pause()
-        await wait()  # type: ignore[operator]
+        await wait()
         if self._keepalive is not None:
             self._keepalive.resume(self.runtime.now())
         if self.no_send is not None:
@@ -202,11 +204,15 @@ class Engine:
 
     async def _keepalive_loop(self, keepalive: Keepalive) -> None:
         runtime = self.runtime
-        while self.no_send is None:
+        while True:
             await runtime.sleep_until(keepalive.next_check(runtime.now()))
+            if self.no_send is not None:
+                return  # the session is ending, within a limit of its own
             verdict = keepalive.check(runtime.now())
-            if verdict is Verdict.PING and self.no_send is None and not self.outbox.control_size:
-                self.send_ping(b"", None)
+            if verdict is Verdict.PING:
+                # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
+                if not self.outbox.control_size:
+                    self.send_ping(b"", None)
             elif verdict is Verdict.DEAD:
                 # If the whole process stood still, the answer may have come unread: read it first.
                 await runtime.checkpoint()
@@ -243,12 +249,12 @@ class Engine:
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def raise_ended(self, error: WebSocketException) -> NoReturn:
+    def raise_ended(self) -> NoReturn:
         """Raise what ended the session, in one more task; a failure is told by this."""
-        if self.failure is not None:
-            error = self.failure
-            self._told = True
-            self._grace_over.set()
+        error = self.failure or self.no_send
+        assert error is not None
+        self._told = True
+        self._grace_over.set()
         raise error._again()
 
     def _end(self, error: WebSocketException) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
-from ._exceptions import WebSocketDisconnect, WebSocketException, WebSocketInvalidTypeReceived
+from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
 from ._transport import CarrierError
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ class PongWaiter:
         assert ping.event is not None
         await ping.event.wait()
         if ping.round_trip is None:
-            assert engine.no_receive is not None
-            engine.raise_ended(engine.no_receive)
+            engine.raise_ended()
         return ping.round_trip
 
     def __await__(self) -> Generator[Any, Any, float]:
@@ -145,12 +144,12 @@ class Session:
     async def _receive_later(self) -> str | bytes:
         engine = self._engine
         if engine.no_receive is not None:
-            await self._raise_ended(engine.no_receive)
+            await self._runtime.checkpoint()  # as every call is, also one that raises
+            engine.raise_ended()
         self._budget = _CALLS_PER_TURN
         message = await self._inbox.wait_message()
         if message is None:
-            assert engine.no_receive is not None
-            engine.raise_ended(engine.no_receive)
+            engine.raise_ended()
         return message
 
     async def receive_text(self) -> str:
@@ -195,8 +194,8 @@ class Session:
 
     # -- sending -------------------------------------------------------------------------------
 
-    async def send(self, message: str | bytes, /) -> None:
-        """Send ``message`` as text if it is a ``str``, as binary if it is ``bytes``.
+    async def send(self, value: str | bytes) -> None:
+        """Send a message: text if ``value`` is a ``str``, binary if it is ``bytes``.
 
         A lone message has been handed to the operating system when this returns; a burst of them is
         gathered and written together, at the latest when the sender next waits for anything. Above 64 KiB
@@ -208,10 +207,10 @@ class Session:
             WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
                 session has ended.
         """
-        if isinstance(message, str):
-            await self._send(message.encode(), text=True)
+        if isinstance(value, str):
+            await self._send(value.encode(), text=True)
         else:
-            await self.send_bytes(message)
+            await self.send_bytes(value)
 
     async def send_text(self, data: str) -> None:
         """Send a text message. As :meth:`send`."""
@@ -252,7 +251,7 @@ class Session:
         if engine.no_send is None and outbox.must_wait:
             await outbox.wait_turn()
         if engine.no_send is not None:
-            engine.raise_ended(engine.no_send)
+            engine.raise_ended()
         frame = self._connection.encode(payload, text=text)
         self._messages_sent += 1
         if outbox.idle:
@@ -267,8 +266,7 @@ class Session:
             written = engine.transport.write_now(frame)
         except CarrierError as exc:
             engine.write_failed(exc)
-            assert engine.no_send is not None
-            engine.raise_ended(engine.no_send)
+            engine.raise_ended()
         engine.bytes_sent += written
         if written == len(frame):
             outbox.wake()  # until the send loop has looked, more messages are a burst
@@ -278,8 +276,7 @@ class Session:
         else:
             outbox.push(frame)
         if not await outbox.wait_handed():
-            assert engine.no_send is not None
-            engine.raise_ended(engine.no_send)
+            engine.raise_ended()
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -314,7 +311,7 @@ class Session:
     async def _before_control(self) -> None:
         await self._runtime.checkpoint()
         if self._engine.no_send is not None:
-            self._engine.raise_ended(self._engine.no_send)
+            self._engine.raise_ended()
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -378,7 +375,7 @@ class Session:
         engine = self._engine
         await engine.done.wait()
         if engine.failure is not None:
-            engine.raise_ended(engine.failure)
+            engine.raise_ended()
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -431,11 +428,6 @@ class Session:
             latency=engine.latency,
         )
 
-    async def _raise_ended(self, error: WebSocketException) -> NoReturn:
-        """Every call is a checkpoint, also one that raises."""
-        await self._runtime.checkpoint()
-        self._engine.raise_ended(error)
-
 
 def check_close(code: int, reason: str) -> None:
     """Refuse what may not stand in a close frame (RFC 6455 §7.4, §5.5)."""
@@ -453,9 +445,8 @@ def check_close(code: int, reason: str) -> None:
 
 
 def _control_payload(payload: bytes) -> bytes:
-    if not isinstance(payload, (bytes, bytearray, memoryview)):
+    if not isinstance(payload, bytes):
         raise TypeError(f"the payload is bytes, not {type(payload).__name__}")
-    payload = bytes(payload)
     if len(payload) > 125:
         raise ValueError(f"the payload is 125 bytes at most (RFC 6455 §5.5), not {len(payload)}")
     return payload

@@ -64,7 +64,7 @@ class StreamTransport:
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
 
-    def write_now(self, data: bytes | memoryview) -> int:
+    def write_now(self, data: bytes | memoryview) -> int:  # noqa: ARG002 (the protocol's name for it)
         return 0
 
     async def write(self, data: memoryview) -> int:

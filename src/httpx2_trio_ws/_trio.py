@@ -28,7 +28,7 @@ class WebSocketSession(Session, trio.abc.Channel[str | bytes]):
 async def open_websocket(
     client: httpx2.AsyncClient, url: httpx2.URL | str, **options: Unpack[OpenOptions]
 ) -> AsyncGenerator[WebSocketSession]:
-    """Open a session for a block: ``async with open_websocket(client, url) as ws:``.
+    """Open a session for a block, in a nursery of its own.
 
     The handshake is a request of ``client``: its authentication, cookies, redirects, event hooks, proxies,
     mounts, TLS settings and timeouts apply. What fails in it is raised bare. Then the block runs in a nursery,

@@ -17,7 +17,6 @@ three places, where the RFC lets us be kinder or asks us to be quicker:
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,6 +28,8 @@ from ._masking import Masker
 from ._text import PartialBytes, PartialText
 
 if TYPE_CHECKING:
+    import logging
+
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 Message = str | bytes
@@ -61,8 +62,8 @@ class Connection:
         "_deflate",
         "_fast_limit",
         "_feed_left",
-        "_frame_left",
         "_fragments",
+        "_frame_left",
         "_masker",
         "_more",
         "_partial",
@@ -86,7 +87,7 @@ class Connection:
         self._fast_limit = sys.maxsize if max_message_size is None else max_message_size
         # What was received and could not be used yet: the beginning of a frame, or, when the caller
         # asked for no more messages, anything.
-        self._rest = b""
+        self._rest: bytes = b""
         self._more = False
         # A whole-message frame of which a part has come, and how many bytes of it have not.
         self._partial: PartialText | PartialBytes | None = None
@@ -169,7 +170,7 @@ class Connection:
         try:
             while pos < end and room:
                 first = data[pos]
-                if first != _WHOLE_TEXT and first != _WHOLE_BINARY:
+                if first != _WHOLE_TEXT and first != _WHOLE_BINARY:  # noqa: PLR1714 (this is the hot loop)
                     break
                 length = data[pos + 1]
                 start = pos + 2

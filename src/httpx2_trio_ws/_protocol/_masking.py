@@ -30,7 +30,7 @@ class Masker:
         self._keys = b""
         self._position = 0
 
-    def frame(self, *, text: bool, compressed: bool, payload: bytes | memoryview) -> bytes:
+    def frame(self, *, text: bool, compressed: bool, payload: bytes | bytearray | memoryview) -> bytes:
         """A whole, final, masked frame (RFC 6455 §5.2)."""
         position = self._position
         key = self._keys[position : position + 4]

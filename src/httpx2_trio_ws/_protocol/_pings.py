@@ -47,7 +47,7 @@ class PingBook(Generic[T]):
         """
         if payload not in self._waiting:
             return []
-        answered = []
+        answered: list[T] = []
         for key in list(self._waiting):
             answered.append(self._waiting.pop(key))
             if key == payload:

@@ -29,7 +29,7 @@ class PartialText:
 
     def finish(self) -> str:
         """The whole message; raises :exc:`UnicodeDecodeError` if it ends inside a character."""
-        self._decode(b"", True)
+        self._decode(b"", final=True)
         return self._text.getvalue()
 
 

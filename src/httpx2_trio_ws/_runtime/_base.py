@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,18 +21,20 @@ class Event(Protocol):
 class CancelScope(Protocol):
     """As :class:`trio.CancelScope`."""
 
-    deadline: float
-    shield: bool
+    @property
+    def deadline(self) -> float: ...
+    @deadline.setter
+    def deadline(self, value: float, /) -> None: ...
 
     def cancel(self) -> object: ...
-    def __enter__(self) -> CancelScope: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         tb: TracebackType | None,
         /,
-    ) -> bool | None: ...
+    ) -> bool: ...
     @property
     def cancelled_caught(self) -> bool: ...
 
@@ -60,6 +62,10 @@ class Runtime(Protocol):
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
     sleep_until: Callable[[float], Awaitable[object]]
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
+    #: Waits until a socket has bytes, or its end, to read. Always a schedule point.
+    wait_readable: Callable[[Any], Awaitable[object]]
+    #: Waits until a socket takes bytes.
+    wait_writable: Callable[[Any], Awaitable[object]]
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""
@@ -67,12 +73,4 @@ class Runtime(Protocol):
 
     def socket_of(self, network_stream: Any) -> Any | None:
         """The loop's own socket under an httpx2 network stream, if bytes may go through it as they are."""
-        ...
-
-    async def wait_readable(self, socket: Any) -> None:
-        """Wait until ``socket`` has bytes or its end to read. Always a schedule point."""
-        ...
-
-    async def wait_writable(self, socket: Any) -> None:
-        """Wait until ``socket`` takes bytes."""
         ...

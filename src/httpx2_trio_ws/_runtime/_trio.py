@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
@@ -26,12 +26,12 @@ class TrioRuntime(Runtime):
     checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
-    wait_readable = staticmethod(trio.lowlevel.wait_readable)
-    wait_writable = staticmethod(trio.lowlevel.wait_writable)
+    wait_readable: Callable[[Any], Awaitable[object]] = staticmethod(trio.lowlevel.wait_readable)
+    wait_writable: Callable[[Any], Awaitable[object]] = staticmethod(trio.lowlevel.wait_writable)
 
     def is_cancellation(self, exc: BaseException) -> bool:
         if isinstance(exc, BaseExceptionGroup):
-            return exc.subgroup(trio.Cancelled) is not None
+            return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
         return isinstance(exc, trio.Cancelled)
 
     def socket_of(self, network_stream: Any) -> Any | None:
