@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 # A close frame on a carrier that cannot write without waiting (TLS) is given so many seconds when
 # the session is cancelled. It takes that long only if the peer has stopped reading.
 _FAREWELL = 0.1
+# When both close frames have gone their ways, the server should close the connection (RFC 6455 §7.1.1).
+# One that does not is given so many seconds.
+_LINGER = 1.0
 # A write that waited so many seconds and then went through: the peer took bytes, so it lives.
 _STALL = 0.001
 
@@ -96,6 +99,7 @@ class Engine:
         )
         self._scope = runtime.cancel_scope()
         self._failed_at = math.inf
+        self._grace = options.failure_grace_seconds
         self._told = False
         self._grace_over = runtime.event()
         self._closed_here = False
@@ -122,7 +126,7 @@ class Engine:
         if self.failure is None or self._told:
             return
         try:
-            with self.runtime.cancel_scope(deadline=self._failed_at + self.options.failure_grace_seconds):
+            with self.runtime.cancel_scope(deadline=self._failed_at + self._grace):
                 await self._grace_over.wait()
         finally:
             # Also if we are cancelled here: then the block is being left, and a failure must not be
@@ -163,6 +167,7 @@ class Engine:
                 outbox.push_control(control)
             if self.no_receive is None:
                 self._notice_end()
+            self._linger()
             if outbox.control_size > HIGH_WATER:
                 # A peer that pings and does not read its pongs: let it wait, not our memory grow.
                 await self._pause(outbox.wait_control)
@@ -187,6 +192,9 @@ class Engine:
         while True:
             data = outbox.take()
             if data is None:
+                if self.failure is not None and runtime.now() >= self._failed_at + self._grace:
+                    self._scope.cancel()  # the peer has been told why; nothing is left to wait for
+                self._linger()
                 await outbox.wait_work()
                 continue
             began = runtime.now()
@@ -270,7 +278,12 @@ class Engine:
     def _end_soon(self) -> None:
         """Whatever the peer does or does not do, the loops end within the close timeout."""
         limit = self.runtime.now() + self.options.close_timeout_seconds
-        self._scope.deadline = min(self._scope.deadline, limit, self._failed_at + self.options.failure_grace_seconds)
+        self._scope.deadline = min(self._scope.deadline, limit, self._failed_at + max(self._grace, _FAREWELL))
+
+    def _linger(self) -> None:
+        """If the closing handshake is complete, only the end of the connection is left to wait for."""
+        if self.connection.peer_close is not None and self.outbox.is_empty:
+            self._scope.deadline = min(self._scope.deadline, self.runtime.now() + _LINGER)
 
     def _notice_end(self) -> None:
         """End the session if what was just received does."""

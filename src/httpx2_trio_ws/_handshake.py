@@ -38,6 +38,8 @@ _RESERVED = {
 }
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _KEY = "Sec-WebSocket-Key"
+_ADVICE = {401: "; pass auth= to log in", 407: ": the proxy wants credentials"}
+_TUNNEL = "wss:// goes through an HTTP proxy as a tunnel, ws:// does not"
 # Memory level 5 instead of 8: a quarter of the memory for hardly less compression.
 _DEFLATE = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})
 
@@ -59,10 +61,15 @@ def http_url(url: httpx2.URL) -> httpx2.URL:
     """
     scheme = _SCHEMES.get(url.scheme)
     if scheme is None:
-        raise ValueError(f"a WebSocket URL begins with ws:// or wss://, not as {str(url)!r} does")
+        raise ValueError(f"a WebSocket URL begins with ws:// or wss://, not as {shown(url)!r} does")
     if not url.host:
-        raise ValueError(f"the URL {str(url)!r} has no host")
+        raise ValueError(f"the URL {shown(url)!r} has no host")
     return url if scheme == url.scheme else url.copy_with(scheme=scheme)
+
+
+def shown(url: httpx2.URL) -> str:
+    """The URL as error messages show it: without the password that may be in it."""
+    return str(url.copy_with(userinfo=b""))
 
 
 def check_headers(headers: HeaderTypes | None) -> None:
@@ -144,6 +151,12 @@ def check_response(response: httpx2.Response, options: HandshakeOptions) -> Agre
         checker.process_response(Response(101, "Switching Protocols", headers))
     except InvalidHandshake as exc:
         raise WebSocketUpgradeError(f"the server answered 101, but its handshake is invalid: {exc}", response) from exc
+    if response.is_closed:
+        raise WebSocketUpgradeError(
+            "the connection was closed as soon as it was upgraded: an event hook or the authentication must not read "
+            "or close a response of status 101",
+            response,
+        )
     if "network_stream" not in response.extensions:
         raise WebSocketUpgradeError(
             "the client's transport answered 101 without a network_stream: it cannot carry a WebSocket", response
@@ -169,24 +182,31 @@ def redirected(request: httpx2.Request, response: httpx2.Response, cookies: http
     try:
         url = http_url(following.url)
     except ValueError as exc:
-        raise WebSocketUpgradeError(f"the server redirects to {str(following.url)!r}: {exc}", response) from exc
+        raise WebSocketUpgradeError(f"the server redirects to {shown(following.url)!r}: {exc}", response) from exc
     if request.url.scheme == "https" and url.scheme == "http":
         raise WebSocketUpgradeError(
-            f"the server redirects from TLS to plain text ({following.url}); this is never followed", response
+            f"the server redirects from TLS to plain text ({shown(following.url)}); this is never followed", response
         )
     if url != following.url:
         following.url = url
-        if url.origin == request.url.origin and "Authorization" in request.headers:
+        same_origin = url.origin == request.url.origin
+        if (same_origin or _is_upgrade_to_tls(request.url, url)) and "Authorization" in request.headers:
             following.headers["Authorization"] = request.headers["Authorization"]
+        if same_origin:
+            following.headers["Host"] = request.headers["Host"]
         following.headers.pop("Cookie", None)
         cookies.set_cookie_header(following)
     return following
 
 
+def _is_upgrade_to_tls(url: httpx2.URL, location: httpx2.URL) -> bool:
+    """The same host with TLS, both on their default ports; httpx2 keeps credentials then."""
+    return url.host == location.host and (url.origin.port, location.origin.port) == (80, 443)
+
+
 def _refusal(response: httpx2.Response) -> str:
     """Why the server did not upgrade, as far as its status tells, and what to do about it."""
     status = f"{response.status_code} {response.reason_phrase}".strip()
-    text = f"the server refused the WebSocket with {status}"
     if response.http_version == "HTTP/2":
         host = response.url.host
         return (
@@ -194,15 +214,20 @@ def _refusal(response: httpx2.Response) -> str:
             f"Open WebSockets with a client that has no http2=True, or mount a transport without it for this host: "
             f'httpx2.AsyncClient(http2=True, mounts={{"https://{host}": httpx2.AsyncHTTPTransport(http2=False)}})'
         )
+    return f"the server refused the WebSocket with {status}{_advice(response)}"
+
+
+def _advice(response: httpx2.Response) -> str:
     if response.has_redirect_location:
-        return f"{text}, a redirect to {response.headers['location']!r}; pass follow_redirects=True to follow it"
-    if response.status_code == 401:
-        return f"{text}; pass auth= to log in"
-    if response.status_code == 407:
-        return f"{text}: the proxy wants credentials"
+        return f", a redirect to {response.headers['location']!r}; pass follow_redirects=True to follow it"
     if response.status_code == 426:
-        wants = response.headers.get("sec-websocket-version") or response.headers.get("upgrade", "")
-        return f"{text}: it wants {wants!r}, and this client speaks version 13"
+        versions = response.headers.get("sec-websocket-version")
+        if versions is not None:
+            return f": it wants version {versions}, and this client speaks version 13"
+        return f": the Upgrade header did not reach it; a proxy on the way may have removed it ({_TUNNEL})"
     if response.is_success:
-        return f"{text}: it answered as if to an ordinary request; is {response.url} a WebSocket endpoint?"
-    return text
+        return (
+            f": it answered as if to an ordinary request; is {shown(response.url)} a WebSocket endpoint? "
+            f"Or a proxy on the way removed the Upgrade header ({_TUNNEL})"
+        )
+    return _ADVICE.get(response.status_code, "")

@@ -10,7 +10,7 @@ import httpx2
 
 from ._engine import Engine
 from ._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from ._handshake import Agreement, check_response, http_url, redirected, renew_key, request_headers
+from ._handshake import Agreement, check_headers, check_response, http_url, redirected, renew_key, request_headers
 from ._options import HandshakeOptions, OpenOptions, SessionOptions, parse_options
 from ._protocol import Connection
 from ._session import Session
@@ -19,12 +19,17 @@ from ._transport import transport_for
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from ._runtime import Nursery, Runtime
+    from ._runtime import CancelScope, Nursery, Runtime
 
 logger = logging.getLogger("httpx2_trio_ws")
 
 # So much of a refusal's body is read, and no more.
 MAX_BODY = 65536
+_POOL_ADVICE = (
+    "every open session keeps one connection. Allow more with "
+    "httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None)), the default being 100, or leave sessions "
+    "that are no longer used"
+)
 
 S = TypeVar("S", bound=Session)
 
@@ -54,6 +59,8 @@ def prepare(runtime: Runtime, client: httpx2.AsyncClient, url: httpx2.URL | str,
         raise ValueError(f"{url!r} is no URL: {exc}") from exc
     if target.is_relative_url:
         target = client.build_request("GET", target).url  # joined to the client's base_url
+    # httpx2 itself puts a Connection header into each client.
+    check_headers([(name, value) for name, value in client.headers.multi_items() if name != "connection"])
     request = client.build_request(
         "GET",
         http_url(target),
@@ -86,6 +93,9 @@ class _HandshakeAuth(httpx2.Auth):
 
     An auth flow may send any number of requests, each through the client's hooks and cookies; so redirects
     are followed here, in the place where httpx2 would follow them itself.
+
+    Attributes:
+        refusal: why a redirect was not followed; the redirect is then the answer to the whole request.
     """
 
     requires_response_body = False
@@ -94,6 +104,7 @@ class _HandshakeAuth(httpx2.Auth):
         self._auth = auth
         self._client = client
         self._follow = follow
+        self.refusal: WebSocketUpgradeError | None = None
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         async with contextlib.aclosing(self._auth.async_auth_flow(request)) as flow:
@@ -102,7 +113,11 @@ class _HandshakeAuth(httpx2.Auth):
                 renew_key(request)
                 response = yield request
                 while self._follow and response.has_redirect_location:
-                    following = redirected(response.request, response, self._client.cookies)
+                    try:
+                        following = redirected(response.request, response, self._client.cookies)
+                    except WebSocketUpgradeError as exc:
+                        self.refusal = exc  # raised here, it would close the response before its body is read
+                        return
                     renew_key(following)
                     response = yield following
                 if response.status_code == 101 and self._auth.requires_response_body:
@@ -144,65 +159,99 @@ async def shake_hands(opening: Opening) -> tuple[httpx2.Response, Agreement]:
     scope = runtime.cancel_scope()
     if seconds is not None:
         scope.deadline = runtime.now() + seconds
+    client, follow = opening.client, opening.handshake.follow_redirects
+    auth = _HandshakeAuth(
+        _auth_of(opening), client, follow=follow if isinstance(follow, bool) else client.follow_redirects
+    )
     response = None
     with scope:
-        response = await _send(opening)
+        response = await _send(opening, auth)
     if response is None:
-        raise WebSocketHandshakeTimeout(
-            f"the handshake with {opening.request.url.host} took longer than {seconds} s (handshake_timeout_seconds)"
-        )
+        raise WebSocketHandshakeTimeout(_too_slow(opening))
     try:
-        return response, check_response(response, opening.handshake)
-    except WebSocketUpgradeError as exc:
-        if response.status_code != 101:
-            with runtime.cancel_scope(deadline=scope.deadline):
-                exc.response = await _read_bounded(response)
+        try:
+            if auth.refusal is not None:
+                raise auth.refusal
+            return response, check_response(response, opening.handshake)
+        except WebSocketUpgradeError as exc:
+            body = bytearray()
+            if response.status_code != 101:
+                with runtime.cancel_scope(deadline=scope.deadline) as reading:
+                    await _read_bounded(response, body, reading)
+            exc.response = _with_body(response, bytes(body))
+            exc.args = (exc.reason, exc.response)
+            raise
+    except BaseException:
         with runtime.cancel_scope(shield=True):
             await response.aclose()
         raise
 
 
-async def _send(opening: Opening) -> httpx2.Response:
-    client = opening.client
-    follow = opening.handshake.follow_redirects
-    auth = _HandshakeAuth(
-        _auth_of(opening), client, follow=follow if isinstance(follow, bool) else client.follow_redirects
-    )
+async def _send(opening: Opening, auth: _HandshakeAuth) -> httpx2.Response:
     try:
-        return await client.send(opening.request, stream=True, auth=auth, follow_redirects=False)
+        return await opening.client.send(opening.request, stream=True, auth=auth, follow_redirects=False)
     except httpx2.PoolTimeout as exc:
         raise httpx2.PoolTimeout(
-            "the client's pool has no connection left: every open session keeps one. Allow more with "
-            "httpx2.AsyncClient(limits=httpx2.Limits(max_connections=None)), the default being 100, or leave "
-            "sessions that are no longer used.",
-            request=opening.request,
+            f"the client's pool has no connection left: {_POOL_ADVICE}", request=opening.request
         ) from exc
 
 
-async def _read_bounded(response: httpx2.Response) -> httpx2.Response:
-    """The refusal with the beginning of its body read, as far as that came."""
-    body = bytearray()
-    with contextlib.suppress(httpx2.TransportError):
-        async with contextlib.aclosing(response.aiter_raw(MAX_BODY)) as chunks:
+def _too_slow(opening: Opening) -> str:
+    seconds = opening.handshake.handshake_timeout_seconds
+    text = f"the handshake with {opening.request.url.host} took longer than {seconds} s (handshake_timeout_seconds)"
+    pool = opening.request.extensions.get("timeout", {}).get("pool")
+    if pool is None or (seconds is not None and pool >= seconds):
+        # The pool's own timeout could not tell, so this may be what it was.
+        text += f"; if it waited for the client's pool: {_POOL_ADVICE}"
+    return text
+
+
+async def _read_bounded(response: httpx2.Response, body: bytearray, reading: CancelScope) -> None:
+    """Add the beginning of a refusal's body, as it came over the network, to ``body``; as far as it comes.
+
+    httpx2 stacks async generators here, and those inside are left to the garbage collector, with a warning,
+    if iteration just stops. An exception from within unwinds them all, so ``reading`` is cancelled instead.
+    What has been buffered still comes then, and is not much.
+    """
+    # A StreamError: an event hook or the authentication has read or closed it already.
+    with contextlib.suppress(httpx2.TransportError, httpx2.StreamError):
+        async with contextlib.aclosing(response.aiter_raw()) as chunks:
             async for chunk in chunks:
                 body += chunk
                 if len(body) >= MAX_BODY:
-                    break
-    return _with_body(response, bytes(body[:MAX_BODY]))
+                    reading.cancel()
+                if len(body) >= 4 * MAX_BODY:
+                    break  # this one is not from a network, as it has never waited
 
 
 def _with_body(response: httpx2.Response, body: bytes) -> httpx2.Response:
-    """A copy of a response that has been read, with ``body`` as what came over the network."""
+    """A copy of a refusal that has been read, with ``body`` as what came over the network."""
     try:
-        read = httpx2.Response(response.status_code, headers=response.headers, content=body)
-    except httpx2.DecodingError:  # compressed, and cut off
-        read = httpx2.Response(response.status_code, content=body)
-        read.headers = response.headers
+        content = response.content  # already read, see above
+    except httpx2.ResponseNotRead:
+        content = _decoded(response, body)
+    read = httpx2.Response(response.status_code, content=content[:MAX_BODY])
+    read.headers = response.headers
     read.request = response.request
     read.extensions = response.extensions
     read.history = response.history
     read.next_request = response.next_request
+    read.default_encoding = response.default_encoding
     return read
+
+
+def _decoded(response: httpx2.Response, body: bytes) -> bytes:
+    """``body`` without its content encoding, as far as it goes. A small body may inflate to a huge one."""
+    undecoded = httpx2.Response(response.status_code, headers=response.headers, stream=httpx2.ByteStream(body))
+    content = bytearray()
+    try:
+        for chunk in undecoded.iter_bytes():
+            content += chunk
+            if len(content) >= MAX_BODY:
+                break
+    except httpx2.DecodingError:  # cut off, or not encoded as its header says
+        return bytes(content) or body
+    return bytes(content)
 
 
 def _start(opening: Opening, nursery: Nursery, made: tuple[httpx2.Response, Agreement], session_type: type[S]) -> S:

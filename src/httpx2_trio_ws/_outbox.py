@@ -62,7 +62,7 @@ class Outbox:
         self._drained: Event | None = None
         self._pushed = 0
         self._written = 0
-        #: Bytes of messages queued or on the wire.
+        #: Bytes of messages that have not been handed to the transport.
         self.size = 0
         #: The send loop sleeps and nothing waits.
         self.idle = True
@@ -111,7 +111,7 @@ class Outbox:
         """Queue a frame of which the sender has written a part. Only while :attr:`idle`."""
         self._on_wire = memoryview(frame)[written:]
         self._batch = [frame]
-        self.size += len(frame)
+        self.size += len(frame) - written
         self._pushed += 1
         self.wake()
 
@@ -194,20 +194,20 @@ class Outbox:
         """``count`` bytes of what :meth:`take` gave have been handed to the transport."""
         assert self._on_wire is not None
         self._on_wire = self._on_wire[count:]
+        if self._batch:
+            self.size -= count
         if not self._on_wire:
             self._on_wire = None
             self._batch_done()
+        if self.size <= LOW_WATER:
+            self._admit()
 
     def _batch_done(self) -> None:
-        batch = self._batch
-        self._written += len(batch)
-        self.size -= sum(map(len, batch))
-        batch.clear()
+        self._written += len(self._batch)
+        self._batch.clear()
         handed = self._handed
         while handed and handed[0][0] <= self._written:
             handed.popleft()[1].set()
-        if self.size <= LOW_WATER:
-            self._admit()
 
     # -- for the end ---------------------------------------------------------------------------
 
@@ -227,6 +227,7 @@ class Outbox:
 
     def discard(self) -> None:
         """Write no more messages, apart from the one that is part written."""
+        self.size -= sum(map(len, self._frames))
         self._frames.clear()
         self.release_turns()
         for _, handed in self._handed:

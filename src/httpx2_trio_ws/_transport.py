@@ -40,7 +40,10 @@ class Transport(Protocol):
         ...
 
     async def write(self, data: memoryview) -> int:
-        """Write at least one byte; return how many it was. Raises :exc:`CarrierError`."""
+        """Write some bytes; return how many. Raises :exc:`CarrierError`.
+
+        0 after waiting for room: by now, something more urgent may have come to be written first.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -117,14 +120,13 @@ class SocketTransport:
             raise CarrierError("writing to the connection failed") from exc
 
     async def write(self, data: memoryview) -> int:
-        while True:
-            written = self.write_now(data)
-            if written:
-                return written
+        written = self.write_now(data)
+        if not written:
             try:
                 await self._runtime.wait_writable(self._socket)
             except Exception as exc:
                 raise CarrierError("writing to the connection failed") from exc
+        return written
 
     async def aclose(self) -> None:
         await self._response.aclose()

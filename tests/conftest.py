@@ -1,0 +1,43 @@
+"""No test may hang: each is given a minute of real time, then dumps its stacks and fails the run."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+import trustme
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+LIMIT_SECONDS = float(os.environ.get("TEST_LIMIT_SECONDS", "60"))
+
+
+@pytest.fixture(autouse=True)
+def _no_hang() -> Iterator[None]:
+    # A cancel scope would not do: on the mock clock it would never strike, or at once.
+    faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True, file=2)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+async def client() -> AsyncGenerator[httpx2.AsyncClient]:
+    """A client with nothing set; loading certificates is left out, as it takes longer than most tests."""
+    async with httpx2.AsyncClient(verify=False, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's TLS context for 127.0.0.1, and a client's that trusts it."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client

@@ -1,0 +1,187 @@
+"""The inbox and the outbox where the loop's events behave as asyncio's may: woken and cancelled in one breath."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+import trio.testing
+
+from httpx2_trio_ws._inbox import MAX_SIZE, Inbox
+from httpx2_trio_ws._outbox import HIGH_WATER, Outbox
+from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from httpx2_trio_ws._runtime import Event, Runtime
+
+
+class Struck(BaseException):
+    """A cancellation that comes although the event was set."""
+
+
+class _Event:
+    """An event whose first waiter, once woken, is struck down."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def set(self) -> object:
+        return self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        raise Struck
+
+
+class EdgeRuntime(TrioRuntime):
+    """trio, but the first event made is an :class:`_Event`."""
+
+    def __init__(self, skip: int) -> None:
+        made = 0
+
+        def event() -> Any:
+            nonlocal made
+            made += 1
+            return _Event() if made == skip + 1 else trio.Event()
+
+        self.event: Callable[[], Event] = event
+
+
+async def struck(call: Callable[[], Any]) -> None:
+    with pytest.raises(Struck):
+        await call()
+
+
+async def test_a_message_handed_to_a_struck_receiver_goes_to_the_next() -> None:
+    inbox = Inbox(EdgeRuntime(0), 10)
+    got: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(struck, inbox.wait_message)
+        await trio.testing.wait_all_tasks_blocked()
+
+        @nursery.start_soon
+        async def second() -> None:
+            got.append(await inbox.wait_message())
+
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.put(["a"])
+    assert got == ["a"]
+
+
+async def test_a_message_handed_to_a_struck_receiver_goes_back_to_the_front() -> None:
+    inbox = Inbox(EdgeRuntime(0), 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(struck, inbox.wait_message)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.put(["a", "b"])
+    assert list(inbox.messages) == ["a", "b"]
+
+
+async def test_a_receiver_struck_when_the_session_ends() -> None:
+    inbox = Inbox(EdgeRuntime(0), 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(struck, inbox.wait_message)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.wake()
+    assert inbox.room == 10
+
+
+async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
+    outbox = Outbox(EdgeRuntime(1))  # the first event is the send loop's
+    outbox.push(b"x" * (HIGH_WATER + 1))
+    admitted: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(struck, outbox.wait_turn)
+        await trio.testing.wait_all_tasks_blocked()
+
+        @nursery.start_soon
+        async def second() -> None:
+            await outbox.wait_turn()
+            admitted.append("second")
+
+        await trio.testing.wait_all_tasks_blocked()
+        data = outbox.take()
+        assert data is not None
+        assert outbox.must_wait
+        outbox.wrote(len(data))
+    assert admitted == ["second"]
+    assert not outbox.must_wait
+
+
+@pytest.mark.parametrize(
+    ("messages", "full", "resume_at"),
+    [
+        ([], False, -1),
+        (["x"] * 9, False, -1),
+        (["x"] * 10, True, 5),
+        ([b"x" * MAX_SIZE], True, 0),
+        (["x" * (MAX_SIZE // 4)] * 4, True, 2),
+        (["x" * MAX_SIZE, "x"], True, 1),
+    ],
+)
+async def test_the_inbox_is_full_by_count_or_by_size(messages: list[Any], full: bool, resume_at: int) -> None:
+    inbox = Inbox(TRIO, 10)
+    inbox.put(messages)
+    assert inbox.is_full() is full
+    assert inbox.resume_at == resume_at
+
+
+async def test_admitted_senders_follow_one_another_while_there_is_room() -> None:
+    runtime: Runtime = TRIO
+    outbox = Outbox(runtime)
+    outbox.push(b"x" * (HIGH_WATER + 1))
+    order: list[int] = []
+    async with trio.open_nursery() as nursery:
+
+        async def send(number: int) -> None:
+            await outbox.wait_turn()
+            outbox.push(b"y" * 30_000)
+            order.append(number)
+
+        for number in range(5):
+            nursery.start_soon(send, number)
+            await trio.testing.wait_all_tasks_blocked()
+        while len(order) < 5:
+            data = outbox.take()
+            assert data is not None
+            outbox.wrote(len(data))
+            assert outbox.size <= HIGH_WATER + 30_000
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == [0, 1, 2, 3, 4]
+
+
+async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
+    """The batch was written just up to a frame's end: control frames go at once, and the rest after them."""
+    outbox = Outbox(TRIO)
+
+    def taken() -> bytes:
+        data = outbox.take()
+        assert data is not None
+        return bytes(data)
+
+    for frame in (b"aa", b"bb", b"cc"):
+        outbox.push(frame)
+    assert taken() == b"aabbcc"
+    outbox.wrote(2)
+    outbox.push_control(b"!")
+    assert taken() == b"!"
+    outbox.wrote(1)
+    assert taken() == b"bbcc"
+    outbox.wrote(1)
+    outbox.push_control(b"?")
+    assert taken() == b"b"
+    assert not outbox.between_frames
+    outbox.wrote(1)
+    assert taken() == b"?"
+    outbox.wrote(1)
+    assert taken() == b"cc"
+    outbox.wrote(2)
+    assert outbox.take() is None
+    assert outbox.is_empty
+    assert outbox.size == 0
