@@ -1,9 +1,7 @@
-"""No test may hang: each is given a minute of real time, then dumps its stacks and fails the run."""
+"""Fixtures. (No test may hang: pytest's own `faulthandler_timeout` is set in pyproject.toml.)"""
 
 from __future__ import annotations
 
-import faulthandler
-import os
 import ssl
 from typing import TYPE_CHECKING
 
@@ -12,17 +10,7 @@ import pytest
 import trustme
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
-
-LIMIT_SECONDS = float(os.environ.get("TEST_LIMIT_SECONDS", "60"))
-
-
-@pytest.fixture(autouse=True)
-def _no_hang() -> Iterator[None]:
-    # A cancel scope would not do: on the mock clock it would never strike, or at once.
-    faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True, file=2)
-    yield
-    faulthandler.cancel_dump_traceback_later()
+    from collections.abc import AsyncGenerator
 
 
 @pytest.fixture

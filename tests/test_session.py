@@ -143,7 +143,7 @@ async def test_pings_are_answered_and_pongs_sent() -> None:
 
 async def test_state_statistics_and_repr() -> None:
     async with memory_session() as (ws, peer):
-        assert repr(ws) == "<WebSocketSession http://memory/ (open)>"
+        assert repr(ws) == "<WebSocketSession ws://memory/ (open)>"
         assert (ws.closed, ws.close_code, ws.close_reason, ws.subprotocol) == (False, None, None, None)
         assert ws.response.status_code == 101
         await ws.send("12345")
@@ -157,11 +157,11 @@ async def test_state_statistics_and_repr() -> None:
             nursery.start_soon(ws.close, 3000, "done")
             await peer.receive()
             close = await peer.receive()
-            assert repr(ws) == "<WebSocketSession http://memory/ (closing)>"
+            assert repr(ws) == "<WebSocketSession ws://memory/ (closing)>"
             assert (ws.closed, ws.close_code) == (True, None)
             await peer.send(frame(8, close.payload))
             await peer.aclose()
-        assert repr(ws) == "<WebSocketSession http://memory/ (closed, 3000)>"
+        assert repr(ws) == "<WebSocketSession ws://memory/ (closed, 3000)>"
         assert (ws.close_code, ws.close_reason) == (3000, "done")
 
 

@@ -7,8 +7,6 @@ async with httpx2.AsyncClient() as client:
             print(message)
 """
 
-from __future__ import annotations
-
 from websockets.frames import CloseCode
 
 from ._exceptions import (

@@ -116,6 +116,9 @@ class Engine:
                         loops.start_soon(self._keepalive_loop, self._keepalive)
                     await self._receive_loop()
                     loops.cancel_scope.cancel()
+        except Exception as exc:  # a bug of ours: it comes out below, and nobody is left waiting
+            self._end(WebSocketClosedError(f"the session was ended by an internal error: {exc!r}"))
+            raise
         finally:
             with self.runtime.cancel_scope(shield=True):
                 await self._drop()
@@ -281,8 +284,9 @@ class Engine:
         self._scope.deadline = min(self._scope.deadline, limit, self._failed_at + max(self._grace, _FAREWELL))
 
     def _linger(self) -> None:
-        """If the closing handshake is complete, only the end of the connection is left to wait for."""
-        if self.connection.peer_close is not None and self.outbox.is_empty:
+        """If both sides have said that it is over, only the end of the connection is left to wait for."""
+        connection = self.connection
+        if (connection.peer_close or connection.failure) and self.outbox.is_empty:
             self._scope.deadline = min(self._scope.deadline, self.runtime.now() + _LINGER)
 
     def _notice_end(self) -> None:

@@ -40,7 +40,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _KEY = "Sec-WebSocket-Key"
 _ADVICE = {401: "; pass auth= to log in", 407: ": the proxy wants credentials"}
 _TUNNEL = "wss:// goes through an HTTP proxy as a tunnel, ws:// does not"
-# Memory level 5 instead of 8: a quarter of the memory for hardly less compression.
+# Memory level 5 instead of 8: some 140 KB instead of 260 for the compressor, and hardly less compression.
 _DEFLATE = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})
 
 

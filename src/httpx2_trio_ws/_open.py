@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import httpx2
 
@@ -17,7 +17,7 @@ from ._session import Session
 from ._transport import transport_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from ._runtime import CancelScope, Nursery, Runtime
 
@@ -57,10 +57,12 @@ def prepare(runtime: Runtime, client: httpx2.AsyncClient, url: httpx2.URL | str,
         target = httpx2.URL(url)
     except httpx2.InvalidURL as exc:
         raise ValueError(f"{url!r} is no URL: {exc}") from exc
-    if target.is_relative_url:
+    if not target.scheme:
         target = client.build_request("GET", target).url  # joined to the client's base_url
     # httpx2 itself puts a Connection header into each client.
     check_headers([(name, value) for name, value in client.headers.multi_items() if name != "connection"])
+    extensions = dict(handshake.extensions or {})
+    extensions["trace"] = _HalfOpen(runtime, extensions.get("trace")).trace
     request = client.build_request(
         "GET",
         http_url(target),
@@ -68,7 +70,7 @@ def prepare(runtime: Runtime, client: httpx2.AsyncClient, url: httpx2.URL | str,
         headers=headers,
         cookies=handshake.cookies,
         timeout=handshake.timeout,
-        extensions=None if handshake.extensions is None else dict(handshake.extensions),
+        extensions=extensions,
     )
     return Opening(runtime, client, request, handshake, session)
 
@@ -86,6 +88,28 @@ def _check_client(client: object) -> None:
     if kind.startswith("httpx."):
         raise TypeError(f"this library works with httpx2, not with httpx: pass an httpx2.AsyncClient, not {kind}")
     raise TypeError(f"the client must be an httpx2.AsyncClient, not {kind}")
+
+
+class _HalfOpen:
+    """Closes the connection that httpx2 forgets when it is cancelled, or SOCKS fails, before HTTP has begun.
+
+    httpx2 tells of each step through the ``trace`` extension; the user's own is called as well.
+    """
+
+    def __init__(self, runtime: Runtime, trace: Callable[[str, Any], Awaitable[None]] | None) -> None:
+        self._runtime = runtime
+        self._trace = trace
+        self._stream: Any = None
+
+    async def trace(self, name: str, info: Any) -> None:
+        step = name.partition(".")[2]
+        if step in ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete"):
+            self._stream = info["return_value"]
+        elif step in ("start_tls.failed", "setup_socks5_connection.failed"):
+            with self._runtime.cancel_scope(shield=True):
+                await self._stream.aclose()
+        if self._trace is not None:
+            await self._trace(name, info)
 
 
 class _HandshakeAuth(httpx2.Auth):
@@ -130,10 +154,10 @@ class _HandshakeAuth(httpx2.Auth):
 
 def _auth_of(opening: Opening) -> httpx2.Auth:
     """The authentication that httpx2 would use for the request."""
-    auth = opening.handshake.auth
+    auth = cast("Any", opening.handshake.auth)
     if auth is httpx2.USE_CLIENT_DEFAULT:
-        auth = opening.client.auth
-    if isinstance(auth, tuple):
+        auth = cast("Any", opening.client.auth)
+    if isinstance(auth, tuple) and len(auth) == 2:
         return httpx2.BasicAuth(*auth)
     if isinstance(auth, httpx2.Auth):
         return auth

@@ -83,6 +83,8 @@ class HandshakeOptions:
     def __post_init__(self) -> None:
         if self.compression not in ("deflate", None):
             raise ValueError(f'compression is "deflate" or None, not {self.compression!r}')
+        if not isinstance(self.follow_redirects, (bool, type(httpx2.USE_CLIENT_DEFAULT))):
+            raise TypeError(f"follow_redirects must be a bool, not {self.follow_redirects!r}")
         _check_seconds("handshake_timeout_seconds", self.handshake_timeout_seconds, none=True, zero=False)
 
 

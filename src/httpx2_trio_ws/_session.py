@@ -107,11 +107,12 @@ class Session:
 
     def __repr__(self) -> str:
         url = self._response.request.url
+        scheme = "wss" if url.scheme == "https" else "ws"
         state = "open"
         if self.closed:
             code = self.close_code
             state = "closing" if code is None else f"closed, {code}"
-        return f"<{type(self).__name__} {url.copy_with(username=None, password=None)} ({state})>"
+        return f"<{type(self).__name__} {url.copy_with(scheme=scheme, userinfo=b'')} ({state})>"
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -302,7 +303,8 @@ class Session:
         """Send an unsolicited pong (RFC 6455 §5.5.3), a one-way sign of life. Pings are answered without it.
 
         Raises:
-            As :meth:`ping`.
+            TypeError: the payload is not bytes.
+            ValueError: the payload is longer than 125 bytes. Else as :meth:`ping`.
         """
         payload = _control_payload(payload)
         await self._before_control()

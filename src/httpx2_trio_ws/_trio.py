@@ -58,6 +58,7 @@ async def open_websocket_url(url: httpx2.URL | str, **options: Unpack[OpenOption
 
     For many sessions share one client instead: making one loads the certificates anew.
     """
+    _check_trio()  # before the client is made
     async with (
         httpx2.AsyncClient() as client,
         open_session(_prepare(client, url, options), WebSocketSession) as session,
@@ -82,6 +83,10 @@ async def connect_websocket(
 
 
 def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
-    if not trio.lowlevel.in_trio_run():
-        raise RuntimeError("this needs trio: run it inside trio.run(); another event loop is running here")
+    _check_trio()
     return prepare(TRIO, client, url, options)
+
+
+def _check_trio() -> None:
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError("this needs trio: run it inside trio.run(), not under asyncio or another event loop")

@@ -13,11 +13,15 @@ three places, where the RFC lets us be kinder or asks us to be quicker:
 * a close frame inside a fragmented message is answered like any other (``Protocol`` alone takes it for a
   protocol error; RFC 6455 §5.4 lets control frames come there);
 * a control frame does not count against the size limit of the message that it interrupts.
+
+And in two where ``Protocol``'s inflating falls short: a message cannot pass the limit by the bytes that zlib
+held back, and messages after a final deflate block are inflated, too.
 """
 
 from __future__ import annotations
 
 import sys
+import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -38,6 +42,13 @@ _WHOLE_TEXT = 0x81  # FIN set, no reserved bit, opcode 1 (RFC 6455 §5.2)
 _WHOLE_BINARY = 0x82
 _DATA_OPCODES = (0, 1, 2)
 _CONTROL_OPCODES = (8, 9, 10)
+_COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
+_RESERVED = 0x70
+# Protocol's attributes for the size of the message in the making and for its limit; the second pair are
+# their names in websockets 15.
+_SIZE, _LIMIT = (
+    ("current_size", "max_message_size") if hasattr(Protocol(CLIENT), "current_size") else ("cur_size", "max_size")
+)
 _BAD_UTF8 = "text is not valid UTF-8"
 
 
@@ -59,14 +70,15 @@ class Connection:
     """
 
     __slots__ = (
+        "_compressed",
         "_deflate",
         "_fast_limit",
         "_feed_left",
-        "_fragments",
         "_frame_left",
         "_masker",
+        "_message",
         "_more",
-        "_partial",
+        "_plain",
         "_protocol",
         "_rest",
         "failure",
@@ -89,13 +101,14 @@ class Connection:
         # asked for no more messages, anything.
         self._rest: bytes = b""
         self._more = False
-        # A whole-message frame of which a part has come, and how many bytes of it have not.
-        self._partial: PartialText | PartialBytes | None = None
+        # The message of which a part has come: a part of its only frame, or fragments.
+        self._message: PartialText | PartialBytes | None = None
+        self._compressed = False
+        # How many bytes have not come of a frame that is cut out here, or of one that Protocol reads; and
+        # of the latter, whether its payload is the message's as it is.
         self._frame_left = 0
-        # How many bytes of the frame that Protocol is reading have not come, and the fragmented
-        # message that it has given us so far.
         self._feed_left = 0
-        self._fragments: PartialText | PartialBytes | None = None
+        self._plain = False
         #: Set once the peer has broken the protocol; nothing is received after that.
         self.failure: Failure | None = None
         #: Payloads of pongs received; the caller takes them out.
@@ -125,7 +138,7 @@ class Connection:
 
         Args:
             data: bytes as read; ``b""`` to go on with what was kept.
-            max_messages: return at most so many, and keep the bytes of the rest.
+            max_messages: return at most so many, 1 or more, and keep the bytes of the rest.
 
         After this, :meth:`control_to_send` may have frames, :attr:`pongs` payloads, and
         :attr:`peer_close` or :attr:`failure` may be set. After either of those, input is ignored.
@@ -137,7 +150,7 @@ class Connection:
             self._rest = b""
         pos, end = 0, len(data)
         while pos < end and self.failure is None and self._protocol.close_rcvd is None:
-            if self._partial is not None:
+            if self._frame_left:
                 pos = self._resume(data, pos, messages)
             elif self._feed_left:
                 pos = self._feed(data, pos, messages)
@@ -148,7 +161,7 @@ class Connection:
             else:
                 pos = self._cut(data, pos, messages, max_messages)
                 if pos < end and len(messages) < max_messages and self.failure is None:
-                    opened = self._open(data, pos)
+                    opened = self._open(data, pos, messages)
                     if opened == pos and not self._feed_left:
                         self._rest = data[pos:]  # not even a whole header
                         break
@@ -161,8 +174,8 @@ class Connection:
 
     def _cut(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:
         """The fast path: cut whole messages out of ``data`` until something else comes."""
-        if self._protocol.current_size is not None:
-            return pos
+        if self._message is not None:
+            return pos  # a fragmented message is open
         end = len(data) - 1  # the last place at which a header's second byte may stand
         limit = self._fast_limit
         room = max_messages - len(messages)
@@ -196,7 +209,7 @@ class Connection:
             self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
         return pos
 
-    def _open(self, data: bytes, pos: int) -> int:
+    def _open(self, data: bytes, pos: int, messages: list[Message]) -> int:
         """A frame begins at ``pos`` that the fast path left: find how it is to be read.
 
         Returns where to go on; ``pos`` itself, with nothing begun, if more bytes are needed first.
@@ -206,6 +219,7 @@ class Connection:
             return pos
         first, second = data[pos], data[pos + 1]
         opcode, length = first & 0x0F, second & 0x7F
+        self._plain = False
         if second & 0x80 or opcode not in _DATA_OPCODES + _CONTROL_OPCODES:
             self._feed_left = 2  # Protocol fails on the first two bytes
             return pos
@@ -217,12 +231,26 @@ class Connection:
             length = int.from_bytes(data[pos + 2 : pos + header])
         if opcode in _CONTROL_OPCODES and length <= 125:
             return self._control(data, pos, header + length)
-        whole = first in (_WHOLE_TEXT, _WHOLE_BINARY) and self._protocol.current_size is None
-        if whole and length <= self._fast_limit:
-            self._partial = PartialText() if first == _WHOLE_TEXT else PartialBytes()
+        if first in (_WHOLE_TEXT, _WHOLE_BINARY) and self._message is None and length <= self._fast_limit:
+            self._message = _new_message(opcode)
             self._frame_left = length
             return pos + header
-        self._feed_left = header + length
+        return self._begin(data, pos, header, length, messages)
+
+    def _begin(self, data: bytes, pos: int, header: int, length: int, messages: list[Message]) -> int:
+        """Hand the header of a frame to Protocol; its payload is to follow."""
+        first = data[pos]
+        opcode = first & 0x0F
+        starts = self._message is None and opcode in (Opcode.TEXT, Opcode.BINARY)
+        if starts:
+            self._message = _new_message(opcode)
+            self._compressed = bool(first & _COMPRESSED)
+        plain = (starts or (self._message is not None and opcode == 0)) and not (self._compressed or first & _RESERVED)
+        self._feed_left = header
+        pos = self._feed(data, pos, messages)
+        if self.failure is None:
+            self._feed_left = length
+            self._plain = plain
         return pos
 
     def _control(self, data: bytes, pos: int, size: int) -> int:
@@ -230,25 +258,20 @@ class Connection:
         if len(data) - pos < size:
             return pos
         protocol = self._protocol
-        message = protocol.current_size, protocol.max_message_size
-        protocol.current_size = protocol.max_message_size = None
+        message = getattr(protocol, _SIZE), getattr(protocol, _LIMIT)
+        setattr(protocol, _SIZE, None)
+        setattr(protocol, _LIMIT, None)
         self._feed_left = size
         pos = self._feed(data, pos, [])
-        protocol.current_size, protocol.max_message_size = message
+        setattr(protocol, _SIZE, message[0])
+        setattr(protocol, _LIMIT, message[1])
         return pos
 
     def _resume(self, data: bytes, pos: int, messages: list[Message]) -> int:
         """More bytes of a whole-message frame that has begun."""
-        assert self._partial is not None
         part = data[pos : pos + self._frame_left]
         self._frame_left -= len(part)
-        try:
-            self._partial.add(part)
-            if not self._frame_left:
-                messages.append(self._partial.finish())
-                self._partial = None
-        except UnicodeDecodeError:
-            self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
+        self._add(part, messages, last=not self._frame_left)
         return pos + len(part)
 
     def _feed(self, data: bytes, pos: int, messages: list[Message]) -> int:
@@ -256,6 +279,10 @@ class Connection:
         protocol = self._protocol
         part = data[pos : pos + self._feed_left]
         self._feed_left -= len(part)
+        if self._plain:
+            self._add(part, messages, last=False)
+            if self.failure is not None:
+                return pos
         protocol.receive_data(part)
         if protocol.parser_exc is not None:
             self.failure = _failure(protocol.parser_exc)
@@ -264,18 +291,23 @@ class Connection:
             if event.opcode is Opcode.PONG:
                 self.pongs.append(bytes(event.data))
             elif event.opcode in _DATA_OPCODES:
-                self._assemble(event, messages)
+                self._add(b"" if self._plain else bytes(event.data), messages, last=event.fin)
+                if self._deflate is not None:
+                    _go_on_inflating(self._deflate)
         return pos + len(part)
 
-    def _assemble(self, frame: Frame, messages: list[Message]) -> None:
-        """One data frame, inflated, from Protocol."""
-        if self._fragments is None:
-            self._fragments = PartialText() if frame.opcode is Opcode.TEXT else PartialBytes()
+    def _add(self, part: bytes, messages: list[Message], *, last: bool) -> None:
+        """One more part of the message in the making, and with the last one, the message."""
+        assert self._message is not None
         try:
-            self._fragments.add(bytes(frame.data))
-            if frame.fin:
-                messages.append(self._fragments.finish())
-                self._fragments = None
+            self._message.add(part)
+            if self._message.size > self._fast_limit:
+                # zlib may hold back a few bytes at the limit, which come out with the next fragment.
+                self._fail(CloseCode.MESSAGE_TOO_BIG, f"over size limit ({self._fast_limit} bytes)")
+            elif last:
+                messages.append(self._message.finish())
+                self._message = None
+                self._compressed = False
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
 
@@ -310,6 +342,17 @@ class Connection:
     def control_to_send(self) -> bytes:
         """Frames that answer what was received: pongs, the close frame."""
         return b"".join(self._protocol.data_to_send())
+
+
+def _new_message(opcode: int) -> PartialText | PartialBytes:
+    return PartialText() if opcode == Opcode.TEXT else PartialBytes()
+
+
+def _go_on_inflating(deflate: PerMessageDeflate) -> None:
+    """A final block ends a deflate stream, and may be sent all the same (RFC 7692 §7.2.3.4): begin the next one."""
+    decoder = getattr(deflate, "decoder", None)
+    if decoder is not None and decoder.eof:
+        deflate.decoder = zlib.decompressobj(wbits=-deflate.remote_max_window_bits)
 
 
 def _failure(exc: Exception) -> Failure:

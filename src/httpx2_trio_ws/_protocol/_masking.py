@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 
-from websockets.frames import apply_mask  # type: ignore[attr-defined]  # the C one where it was built
+from websockets.frames import apply_mask  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
 
 _BLOCK = 4096
 

@@ -47,9 +47,5 @@ class PingBook(Generic[T]):
         """
         if payload not in self._waiting:
             return []
-        answered: list[T] = []
-        for key in list(self._waiting):
-            answered.append(self._waiting.pop(key))
-            if key == payload:
-                break
-        return answered
+        waiting = list(self._waiting)
+        return [self._waiting.pop(earlier) for earlier in waiting[: waiting.index(payload) + 1]]

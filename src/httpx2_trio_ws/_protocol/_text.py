@@ -17,15 +17,18 @@ _new_decoder = codecs.getincrementaldecoder("utf-8")
 class PartialText:
     """A text message in the making."""
 
-    __slots__ = ("_decode", "_text")
+    __slots__ = ("_decode", "_text", "size")
 
     def __init__(self) -> None:
         self._decode = _new_decoder().decode
         self._text = io.StringIO(newline="")
+        #: Bytes so far.
+        self.size = 0
 
     def add(self, data: bytes) -> None:
         """Take one more part; raises :exc:`UnicodeDecodeError` at the first byte that cannot be."""
         self._text.write(self._decode(data))
+        self.size += len(data)
 
     def finish(self) -> str:
         """The whole message; raises :exc:`UnicodeDecodeError` if it ends inside a character."""
@@ -44,6 +47,11 @@ class PartialBytes:
     def add(self, data: bytes) -> None:
         """Take one more part."""
         self._data += data
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return len(self._data)
 
     def finish(self) -> bytes:
         """The whole message."""

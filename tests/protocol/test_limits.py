@@ -1,0 +1,214 @@
+"""Limits: on the size of messages, before and after inflation, and on the memory that a peer can take."""
+
+from __future__ import annotations
+
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from httpx2_trio_ws._protocol import Connection, Failure
+
+from ._reference import Sent
+from ._strategies import BINARY, CLOSE, FIN, PING, RSV1, TEXT, Deflate, Deflater, wire
+from ._support import answers, close_payload, failure_code, inflating, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIB = 2**20
+
+
+def compressed_zeros(size: int) -> bytes:
+    """A deflate stream of ``size`` zeros, made from one block over and over; without the final four bytes."""
+    block = 16 * MIB
+    encoder = zlib.compressobj(9, wbits=-15)
+    once = encoder.compress(bytes(block)) + encoder.flush(zlib.Z_FULL_FLUSH)
+    return (once * (size // block))[:-4]
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The memory in bytes that ``work`` took at its worst, on top of what there was."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        work()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_message_of_the_limit_is_taken_and_one_byte_more_is_not(opcode: int) -> None:
+    connection = Connection(max_message_size=200)
+    assert len(connection.receive_data(wire(FIN | opcode, b"a" * 200))) == 1
+    assert connection.receive_data(wire(FIN | opcode, b"a" * 201)) == []
+    assert failure_code(connection) == 1009
+
+
+def test_declared_length_over_the_limit_fails_with_the_header() -> None:
+    connection = Connection()
+    head = wire(FIN | BINARY, b"", length=2**40)
+    assert connection.receive_data(head[:-1]) == []
+    assert failure_code(connection) is None
+    assert peak_of(lambda: connection.receive_data(head[-1:])) < 100_000
+    assert failure_code(connection) == 1009
+    [close] = answers(connection)
+    assert close.payload[:2] == close_payload(1009)
+
+
+def test_text_is_checked_early_whatever_its_declared_length() -> None:
+    connection = Connection(max_message_size=None)
+    connection.receive_data(wire(FIN | TEXT, b"", length=2**63) + b"\xff")
+    assert failure_code(connection) in (1002, 1007)
+
+
+def test_fragments_count_together() -> None:
+    connection = Connection(max_message_size=200)
+    assert connection.receive_data(wire(BINARY, bytes(100)) + wire(0, bytes(100)) + wire(FIN)) == [bytes(200)]
+    connection.receive_data(wire(BINARY, bytes(100)) + wire(0, bytes(100)))
+    assert failure_code(connection) is None
+    connection.receive_data(wire(FIN, b"1"))
+    assert failure_code(connection) == 1009
+
+
+def test_control_frames_do_not_count() -> None:
+    connection = Connection(max_message_size=100)
+    ping = wire(FIN | PING, bytes(125))
+    data = wire(TEXT, b"a" * 99) + ping + wire(0, b"a") + ping + wire(FIN)
+    assert [message for byte in data for message in connection.receive_data(bytes((byte,)))] == ["a" * 100]
+    assert connection.receive_data(data) == ["a" * 100]
+    assert len(answers(connection)) == 4
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_flood_of_empty_fragments_takes_bounded_memory(opcode: int) -> None:
+    connection = Connection(max_message_size=1000)
+    connection.receive_data(wire(opcode, b"a"))
+    flood = wire(0) * 1000
+
+    def receive() -> None:
+        for _ in range(5):
+            assert connection.receive_data(flood) == []
+
+    receive()
+    assert peak_of(receive) < 50_000
+    assert len(connection.receive_data(wire(FIN))) == 1
+
+
+@pytest.mark.parametrize(("opcode", "per_byte"), [(TEXT, 6), (BINARY, 3)])
+def test_flood_of_one_byte_fragments_takes_bounded_memory(opcode: int, per_byte: int) -> None:
+    # A character takes up to four bytes in memory, and buffers grow ahead of what is in them.
+    size = 4000
+    connection = Connection(max_message_size=size)
+    connection.receive_data(wire(opcode, "😀".encode()))
+    flood = wire(0, b"a") * 100
+
+    def receive() -> None:
+        for _ in range((size - 4) // 100):
+            connection.receive_data(flood)
+
+    assert peak_of(receive) < per_byte * size + 20_000
+    connection.receive_data(wire(0, b"a" * 97))
+    assert failure_code(connection) == 1009
+
+
+# -- deflate -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+def test_compressed_and_plain_messages_in_turns(takeover: bool) -> None:
+    deflate = Deflate(server_takeover=takeover)
+    connection, deflater = inflating(deflate=deflate), Deflater(deflate)
+    for _ in range(3):
+        data = wire(FIN | RSV1 | TEXT, deflater.message(b"again and again")) + text("plain")
+        assert connection.receive_data(data) == ["again and again", "plain"]
+
+
+def test_compressed_message_of_the_limit_is_taken_and_one_byte_more_is_not() -> None:
+    connection, deflater = inflating(5000), Deflater(Deflate())
+    assert connection.receive_data(wire(FIN | RSV1 | BINARY, deflater.message(bytes(5000)))) == [bytes(5000)]
+    assert connection.receive_data(wire(FIN | RSV1 | BINARY, deflater.message(bytes(5001)))) == []
+    assert failure_code(connection) == 1009
+
+
+def test_compressed_frame_without_the_extension() -> None:
+    connection = Connection()
+    assert connection.receive_data(wire(FIN | RSV1 | TEXT, b"a")) == []
+    assert connection.failure == Failure(1002, "reserved bits must be 0")
+
+
+def test_deflate_bomb_is_not_inflated() -> None:
+    bomb = wire(FIN | RSV1 | BINARY, compressed_zeros(1024 * MIB))
+    assert len(bomb) < MIB, "or its declared length would be refused already"
+    connection = inflating()
+
+    def receive() -> None:
+        for start in range(0, len(bomb), 65536):
+            assert connection.receive_data(bomb[start : start + 65536]) == []
+
+    # Besides what is inflated, the frame itself: in the buffer, taken out of it, and what zlib has not used.
+    assert peak_of(receive) < MIB + 4 * len(bomb)
+    assert failure_code(connection) == 1009
+    [close] = answers(connection)
+    assert close.payload[:2] == close_payload(1009)
+
+
+def test_small_deflate_bomb_takes_twice_the_limit_at_most() -> None:
+    limit = 8 * MIB
+    bomb = wire(FIN | RSV1 | BINARY, compressed_zeros(256 * MIB))
+    connection = inflating(limit)
+    # zlib collects its output in blocks and joins them at the end, hence twice.
+    assert peak_of(lambda: connection.receive_data(bomb)) < 2 * limit + MIB
+    assert failure_code(connection) == 1009
+
+
+def test_deflate_bomb_after_a_fragment_that_reaches_the_limit() -> None:
+    limit = 4 * MIB
+    encoder = zlib.compressobj(wbits=-15)
+    to_the_limit = encoder.compress(bytes(limit)) + encoder.flush(zlib.Z_SYNC_FLUSH)
+    bomb = compressed_zeros(128 * MIB)
+    connection = inflating(limit)
+    assert connection.receive_data(wire(RSV1 | BINARY, to_the_limit)) == []
+    assert failure_code(connection) is None
+    assert peak_of(lambda: connection.receive_data(wire(FIN, bomb))) < MIB
+    assert failure_code(connection) == 1009
+
+
+def test_empty_end_after_a_fragment_that_reaches_the_limit() -> None:
+    encoder = zlib.compressobj(wbits=-15)
+    to_the_limit = encoder.compress(bytes(5000)) + encoder.flush(zlib.Z_SYNC_FLUSH)
+    connection = inflating(5000)
+    assert connection.receive_data(wire(RSV1 | BINARY, to_the_limit) + wire(FIN)) == [bytes(5000)]
+
+
+def test_no_message_exceeds_the_limit_by_what_zlib_holds_back() -> None:
+    encoder = zlib.compressobj(wbits=-15)
+    body = encoder.compress(bytes(5000)) + encoder.flush(zlib.Z_SYNC_FLUSH)
+    for cut in range(1, len(body)):
+        messages = inflating(64).receive_data(wire(RSV1 | BINARY, body[:cut]) + wire(FIN))
+        assert all(len(message) <= 64 for message in messages)
+
+
+def test_messages_after_a_final_deflate_block() -> None:
+    encoder = zlib.compressobj(wbits=-15)
+    final = encoder.compress(b"first") + encoder.flush(zlib.Z_FINISH)  # BFINAL set: RFC 7692 §7.2.3.4
+    connection = inflating()
+    assert connection.receive_data(wire(FIN | RSV1 | BINARY, final + b"\0")) == [b"first"]
+    second = Deflater(Deflate()).message(b"second")
+    messages = connection.receive_data(wire(FIN | RSV1 | BINARY, second))
+    assert messages == [b"second"] or connection.failure is not None
+
+
+def test_failure_inside_the_inflater_is_ours(caplog: pytest.LogCaptureFixture) -> None:
+    extension = Deflate().extension()
+    del extension.decoder
+    connection = Connection(deflate=extension)
+    assert connection.receive_data(wire(FIN | RSV1 | TEXT, b"a")) == []
+    assert failure_code(connection) == 1011
+    assert answers(connection) == [Sent(FIN | CLOSE, close_payload(1011))]
+    assert "parser failed" in caplog.text

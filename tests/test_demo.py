@@ -1,0 +1,225 @@
+"""``python -m httpx2_trio_ws``: as a program, and in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+import trio
+
+from httpx2_trio_ws import WebSocketException, __main__, _demo, open_websocket
+
+from .servers import websocket_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from websockets.trio.server import ServerConnection
+
+OWN = r"""1\. A session with ws://127\.0\.0\.1:\d+/echo
+   sent 'hello', received the same
+   sent b'\\x00\\x01\\x02', received the same
+   a ping took \d+\.\d ms
+2\. 3 sessions in one nursery, into one memory channel
+(?:   feed [123]: 'message \d+ of feed [123]'\n){9}3\. A connection that breaks
+   received 'first'
+   received 'second'
+   caught with except\*: WebSocketNetworkError\('the connection was lost without a close frame.*'\)
+"""
+WITH_URL = r"""1\. A session with URL
+   sent 'hello', received the same
+   sent b'\\x00\\x01\\x02', received the same
+   a ping took \d+\.\d ms
+2\. 3 sessions in one nursery, into one memory channel
+(?:   session [123]: '(?:one|two|three)'\n){9}3\. An error inside a session
+   caught with except\*: ValueError\("invalid literal.*'forty-two'"\)
+"""
+PROGRAM = "python -m httpx2_trio_ws: "
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a URL, the demonstration asks the environment for proxies."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def closed_url() -> Iterator[str]:
+    """The URL of a port that refuses connections: it is bound, and nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"ws://127.0.0.1:{held.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def no_thread_left() -> Iterator[None]:
+    """What the block starts must have ended after it, but for its last instructions."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(1)
+        assert not thread.is_alive()
+
+
+async def run_program(*arguments: str) -> tuple[int, str, str]:
+    """Exit status, output and errors of the command in a process of its own, with every warning an error."""
+    done = await trio.run_process(
+        [sys.executable, "-X", "dev", "-W", "error", "-m", "httpx2_trio_ws", *arguments],
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def expected(url: str) -> str:
+    return WITH_URL.replace("URL", re.escape(url), 1)
+
+
+# -- as a program ----------------------------------------------------------------------------------
+
+
+async def test_program() -> None:
+    status, output, errors = await run_program()
+    assert (status, errors) == (0, "")
+    assert re.fullmatch(OWN, output)
+
+
+async def test_program_is_not_led_astray_by_proxies(monkeypatch: pytest.MonkeyPatch, closed_url: str) -> None:
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, closed_url.replace("ws:", "http:"))
+    assert (await run_program())[0] == 0
+
+
+async def test_program_with_a_url() -> None:
+    async with websocket_server() as url:
+        status, output, errors = await run_program(url)
+    assert (status, errors) == (0, "")
+    assert re.fullmatch(expected(url), output)
+
+
+async def test_program_where_the_connection_is_refused(closed_url: str) -> None:
+    status, output, errors = await run_program(closed_url)
+    assert status == 1
+    assert output == f"1. A session with {closed_url}\n"
+    assert re.fullmatch(rf"{PROGRAM}ConnectError: .+\n", errors)
+
+
+async def test_program_where_the_server_does_not_echo() -> None:
+    async def silent(ws: ServerConnection) -> None:
+        await ws.wait_closed()
+
+    async with websocket_server(silent) as url:
+        status, _, errors = await run_program("--timeout", "0.2", url)
+    assert (status, errors) == (1, f"{PROGRAM}TooSlowError: no answer within 0.2 s; is it an echo server?\n")
+
+
+def test_help_says_what_the_url_is() -> None:
+    command = [sys.executable, "-m", "httpx2_trio_ws", "--help"]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert "echo server" in done.stdout
+
+
+# -- in this process -------------------------------------------------------------------------------
+
+
+def test_main(capsys: pytest.CaptureFixture[str]) -> None:
+    with no_thread_left():
+        assert __main__.main([]) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(OWN, captured.out)
+    assert captured.err == ""
+
+
+def test_main_with_a_url(capsys: pytest.CaptureFixture[str]) -> None:
+    with _demo.own_server() as base:
+        assert __main__.main([f"{base}/echo"]) == 0
+    assert re.fullmatch(expected(f"{base}/echo"), capsys.readouterr().out)
+
+
+def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], closed_url: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["httpx2_trio_ws", closed_url])
+    monkeypatch.delitem(sys.modules, "httpx2_trio_ws.__main__")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("httpx2_trio_ws", run_name="__main__")
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith(f"{PROGRAM}ConnectError: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/crash", "WebSocketNetworkError: the connection was lost "),
+        ("/feed/1", "TooSlowError: no answer within 0.2 s"),  # it talks, and does not echo
+    ],
+)
+def test_main_where_the_server_does_not_echo(path: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with _demo.own_server() as base:
+        assert __main__.main(["--timeout", "0.2", f"{base}{path}"]) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"{PROGRAM}{error}")
+    assert errors.count("\n") == 1
+
+
+def test_main_with_something_else_than_a_url(capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main(["ftp://127.0.0.1"]) == 1
+    assert capsys.readouterr().err.startswith(f"{PROGRAM}ValueError: a WebSocket URL begins with ws://")
+
+
+def test_main_is_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def interrupted(client: httpx2.AsyncClient, url: str) -> None:
+        async with open_websocket(client, url):
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
+    monkeypatch.setattr(_demo, "converse", interrupted)
+    assert __main__.main([]) == 130
+    assert capsys.readouterr().err == ""
+
+
+async def test_a_greeting_is_passed_over(client: httpx2.AsyncClient, capsys: pytest.CaptureFixture[str]) -> None:
+    async def greet(ws: ServerConnection) -> None:
+        await ws.send("welcome")
+        async for message in ws:
+            await ws.send(message)
+
+    async with websocket_server(greet) as url:
+        await _demo.converse(client, url)
+    assert "sent 'hello', received the same" in capsys.readouterr().out
+
+
+def test_an_error_in_one_feed_ends_the_fan_in(capsys: pytest.CaptureFixture[str]) -> None:
+    async def fan_in(base: str) -> None:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            await _demo.fan_in(client, {"one": f"{base}/crash", "other": f"{base}/crash"})
+
+    with _demo.own_server() as base, pytest.raises(ExceptionGroup) as caught:
+        trio.run(fan_in, base)
+    assert isinstance(__main__.first(caught.value), WebSocketException)
+    assert "'second'" in capsys.readouterr().out
+
+
+def test_the_server_is_stopped_when_the_block_fails() -> None:
+    def fail() -> None:
+        with _demo.own_server() as base:
+            urls.append(base)
+            raise LookupError
+
+    urls: list[str] = []
+    with no_thread_left(), pytest.raises(LookupError):
+        fail()
+    host, port = urls[0].removeprefix("ws://").split(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)))
