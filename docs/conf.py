@@ -1,0 +1,51 @@
+"""Sphinx configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from httpx2_trio_ws import __version__
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "httpx2-trio-ws"
+author = "The httpx2-trio-ws developers"
+copyright = author  # noqa: A001 (Sphinx's name for it)
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"httpx2-trio-ws {release}"
+
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+napoleon_use_rtype = False
+
+# The build is offline, so names of other projects have nowhere to link to.
+_OTHERS = r"(anyio|collections|httpx2|json|math|trio|typing|websockets)\."
+nitpick_ignore_regex = [
+    ("py:.*", _OTHERS + ".*"),
+    # Python's own, and the short forms that autodoc shows for names of other projects.
+    ("py:(class|exc)", r"(str|bytes|bytearray|memoryview|int|float|bool|None|Any|Self|Literal|Mapping|Sequence)"),
+    ("py:class", r"(\w+Types|UseClientDefault)"),
+    ("py:(class|exc)", r"(\w+Error|\w+Exception|ExceptionGroup|KeyboardInterrupt|EndOfChannel|EndOfStream)"),
+]
+
+
+def setup(app: Sphinx) -> None:
+    """Keep napoleon from taking the text before a colon for a type, where an attribute or property is documented."""
+    kept: dict[str, list[str]] = {}
+
+    def before(_app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+        if what in {"attribute", "property"}:
+            kept[name] = lines.copy()
+
+    def after(_app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+        lines[:] = kept.pop(name, lines)
+
+    app.connect("autodoc-process-docstring", before, priority=400)  # napoleon's is 500
+    app.connect("autodoc-process-docstring", after, priority=600)

@@ -1,0 +1,114 @@
+"""The checks of the project: `nox` runs all that must pass, `nox -s NAME` one of them, `nox -l` lists them.
+
+What the checks write goes to .nox, dist and docs/_build; the rest of the tree stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+# Interpreters that the machine does not have are skipped. In CI too, where nox would make them an error.
+nox.options.error_on_missing_interpreters = False
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+
+# pyenv's shims run only the versions that are selected; here all are wanted that are installed.
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, sorted(PYENV.glob("versions/*/bin")))])
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+GROUPS = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the package as a user would get it, not the source tree, and dependency groups."""
+    session.install(".", *nox.project.dependency_groups(GROUPS, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Look for mistakes and for style, with ruff."""
+    session.install(*nox.project.dependency_groups(GROUPS, "lint"))
+    cache = f"--cache-dir={session.create_tmp()}"
+    session.run("ruff", "check", cache)
+    session.run("ruff", "format", "--check", cache)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types with mypy and pyright, as strict as they go."""
+    install(session, "types")
+    session.run("mypy", f"--cache-dir={session.create_tmp()}")
+    session.run("pyright", "--pythonpath", shutil.which("python", path=session.bin) or "python")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; every line and every branch must be run."""
+    install(session, "test")
+    tmp = Path(session.create_tmp())
+    env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
+    session.run("coverage", "erase", env=env)
+    session.run("coverage", "run", "-m", "pytest", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs, env=env)
+    session.run("coverage", "combine", "--quiet", env=env)
+    if not session.posargs:
+        session.run("coverage", "report", env=env)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; warnings are errors."""
+    install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "docs", "docs/_build/html")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build sdist and wheel, look into both, and run the wheel where nothing else is installed."""
+    session.install(*nox.project.dependency_groups(GROUPS, "package"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist", silent=True)
+    [wheel], [sdist] = Path("dist").resolve().glob("*.whl"), Path("dist").glob("*.tar.gz")
+    check_contents(session, wheel, sdist)
+
+    home = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "venv", "--clear", str(home / "empty"))
+    python = shutil.which("python", path=os.pathsep.join(str(home / "empty" / name) for name in ("bin", "Scripts")))
+    assert python is not None
+    with session.chdir(home):
+        session.run(python, "-m", "pip", "install", "-q", str(wheel), external=True)
+        session.run(python, "-I", "-c", "import httpx2_trio_ws as w; print(w.__version__, w.__file__)", external=True)
+        session.run(python, "-I", "-m", "httpx2_trio_ws", external=True)
+
+
+def check_contents(session: nox.Session, wheel: Path, sdist: Path) -> None:
+    """All of the package and nothing else in the wheel; what it takes to build and test in the sdist."""
+    source = {path.relative_to("src").as_posix() for path in Path("src").rglob("*.py")} | {"httpx2_trio_ws/py.typed"}
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        licences = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+    if names != source or not licences:
+        session.error(f"{wheel.name}: missing {sorted(source - names)}, too many {sorted(names - source)}, {licences=}")
+    with tarfile.open(sdist) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    wanted = {f"src/{name}" for name in source} | {
+        "pyproject.toml", "noxfile.py", "README.md", "CHANGELOG.md", "LICENSE", "tests/conftest.py", "docs/conf.py"
+    }  # fmt: skip
+    if not wanted <= names:
+        session.error(f"{sdist.name}: missing {sorted(wanted - names)}")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Compare with other libraries. Needs a quiet machine."""
+    install(session, "bench")
+    session.run("python", "benchmarks/compare.py", *session.posargs)
