@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import httpx2
 
@@ -154,11 +154,11 @@ class _HandshakeAuth(httpx2.Auth):
 
 def _auth_of(opening: Opening) -> httpx2.Auth:
     """The authentication that httpx2 would use for the request."""
-    auth = cast("Any", opening.handshake.auth)
+    auth = opening.handshake.auth
     if auth is httpx2.USE_CLIENT_DEFAULT:
-        auth = cast("Any", opening.client.auth)
-    if isinstance(auth, tuple) and len(auth) == 2:
-        return httpx2.BasicAuth(*auth)
+        auth = opening.client.auth
+    if isinstance(auth, tuple):
+        return httpx2.BasicAuth(*auth)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(auth, httpx2.Auth):
         return auth
     if callable(auth):
