@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BAD_UTF8 = "text is not valid UTF-8"
 _CONTROL = (8, 9, 10)
+# The size of the message in the making and its limit, by the names that websockets 16 and 15 have for them.
+_STATE = ("current_size", "max_message_size") if hasattr(Protocol(CLIENT), "current_size") else ("cur_size", "max_size")
 _KNOWN = (0, 1, 2, *_CONTROL)
 _WITHOUT_NUMBERS = {ord(digit): None for digit in "0123456789"}
 
@@ -95,7 +97,7 @@ class Reference:
         self._limit = limit
         self._head = b""
         self._left = 0
-        self._message_state: tuple[int | None, int | None] | None = None
+        self._message_state: list[int | None] | None = None
         self._early: bytearray | None = None
         self._is_text = False
         self._is_compressed = False
@@ -137,20 +139,20 @@ class Reference:
         small, extended = head[1] & 0x7F, head[2:]
         self._left = int.from_bytes(extended) if extended else small
         opcode = head[0] & 0x0F
-        if protocol.current_size is not None:
+        inside = getattr(protocol, _STATE[0]) is not None
+        if inside:
             self.labels.add(f"opcode {opcode} inside a message")
         if opcode in _CONTROL and not head[1] & 0x80 and self._left <= 125:
             # Differences 2 and 3: Protocol reads it as if no message were open around it, and unlimited.
-            self._message_state = protocol.current_size, protocol.max_message_size
-            protocol.current_size = protocol.max_message_size = None
-        elif protocol.current_size is None and head[0] in (0x01, 0x81):
+            self._message_state = [getattr(protocol, name) for name in _STATE]
+            for name in _STATE:
+                setattr(protocol, name, None)
+        elif not inside and head[0] in (0x01, 0x81):
             if self._limit is None or self._left <= self._limit:
                 self._early = bytearray()
-        elif (
-            protocol.current_size is not None and head[0] in (0x00, 0x80) and self._is_text and not self._is_compressed
-        ):
+        elif inside and head[0] in (0x00, 0x80) and self._is_text and not self._is_compressed:
             self._early = bytearray(self._message)
-        if opcode in (1, 2) and protocol.current_size is None:
+        if opcode in (1, 2) and not inside:
             self._is_compressed = bool(head[0] & 0x40)
         self._feed(head)
 
@@ -179,7 +181,8 @@ class Reference:
             return
         self._early = None
         if self._message_state is not None:
-            protocol.current_size, protocol.max_message_size = self._message_state
+            for name, value in zip(_STATE, self._message_state, strict=True):
+                setattr(protocol, name, value)
             self._message_state = None
         for frame in protocol.events_received():
             assert isinstance(frame, Frame)

@@ -1,4 +1,4 @@
-"""Small helpers of the tests that go case by case."""
+"""What the tests that go case by case share."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from httpx2_trio_ws._protocol import Connection, Failure
 from httpx2_trio_ws._protocol import _text as text_module
 
 from ._reference import Sent, unmask
-from ._strategies import BINARY, CLOSE, FIN, PING, PONG, RSV1, TEXT, Deflate, wire
+from ._strategies import BINARY, CLOSE, FIN, PING, PONG, RSV1, RSV2, RSV3, TEXT, Deflate, wire
 from ._support import answers, close_payload, inflating, text
 
 BAD_UTF8 = Failure(1007, "text is not valid UTF-8")
@@ -128,6 +128,25 @@ def test_bad_text_is_told_before_its_frame_is_complete() -> None:
     assert connection.receive_data(b"\xc3\x28") == []
     assert connection.failure == BAD_UTF8
     assert answers(connection) == [Sent(FIN | CLOSE, close_payload(*BAD_UTF8))]
+
+
+@pytest.mark.parametrize("before", [b"", wire(TEXT, b"so far "), wire(TEXT, b"so far ") + wire(0, b"so good ")])
+@pytest.mark.parametrize("first", [0, FIN])
+def test_bad_text_is_told_before_its_fragment_is_complete(before: bytes, first: int) -> None:
+    connection = Connection()
+    opcode = 0 if before else TEXT
+    assert connection.receive_data(before + wire(first | opcode, b"so good ", length=1000)) == []
+    assert connection.is_open
+    assert connection.receive_data(b"\xff") == []
+    assert connection.failure == BAD_UTF8
+
+
+@pytest.mark.parametrize("bit", [RSV1, RSV2, RSV3])
+def test_reserved_bit_is_told_rather_than_bad_text(bit: int) -> None:
+    for frames in (wire(FIN | bit | TEXT, b"\xff"), wire(TEXT, b"a") + wire(FIN | bit, b"\xff")):
+        connection = Connection()
+        assert connection.receive_data(frames) == []
+        assert connection.failure == Failure(1002, "reserved bits must be 0")
 
 
 def test_character_split_between_reads_and_fragments() -> None:

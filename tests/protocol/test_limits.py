@@ -204,6 +204,16 @@ def test_messages_after_a_final_deflate_block() -> None:
     assert messages == [b"second"] or connection.failure is not None
 
 
+def test_data_after_a_final_block_in_one_frame_is_refused() -> None:
+    def final(data: bytes) -> bytes:
+        encoder = zlib.compressobj(wbits=-15)
+        return encoder.compress(data) + encoder.flush(zlib.Z_FINISH)
+
+    connection = inflating()
+    assert connection.receive_data(wire(FIN | RSV1 | BINARY, final(b"one") + final(b"two") + b"\0")) == []
+    assert failure_code(connection) == 1002
+
+
 def test_failure_inside_the_inflater_is_ours(caplog: pytest.LogCaptureFixture) -> None:
     extension = Deflate().extension()
     del extension.decoder

@@ -12,7 +12,7 @@ three places, where the RFC lets us be kinder or asks us to be quicker:
 * text that arrives slowly is checked as it arrives, not once its frame is complete;
 * a close frame inside a fragmented message is answered like any other (``Protocol`` alone takes it for a
   protocol error; RFC 6455 §5.4 lets control frames come there);
-* a control frame does not count against the size limit of the message that it interrupts.
+* the limit on a message's size does not apply to control frames, nor do they count against it.
 
 And in two where ``Protocol``'s inflating falls short: a message cannot pass the limit by the bytes that zlib
 held back, and messages after a final deflate block are inflated, too.
@@ -49,6 +49,8 @@ _RESERVED = 0x70
 _SIZE, _LIMIT = (
     ("current_size", "max_message_size") if hasattr(Protocol(CLIENT), "current_size") else ("cur_size", "max_size")
 )
+# What is left of an empty stored block, 00 00 00 ff ff, without its zeros; or nothing at all.
+_EMPTY_BLOCK = (b"", b"\xff\xff")
 _BAD_UTF8 = "text is not valid UTF-8"
 
 
@@ -124,7 +126,7 @@ class Connection:
     @property
     def peer_close(self) -> Close | None:
         """The close frame that the peer has sent, if it has."""
-        return None if self.failure else self._protocol.close_rcvd
+        return self._protocol.close_rcvd
 
     @property
     def has_input(self) -> bool:
@@ -248,9 +250,8 @@ class Connection:
         plain = (starts or (self._message is not None and opcode == 0)) and not (self._compressed or first & _RESERVED)
         self._feed_left = header
         pos = self._feed(data, pos, messages)
-        if self.failure is None:
-            self._feed_left = length
-            self._plain = plain
+        self._feed_left = length
+        self._plain = plain
         return pos
 
     def _control(self, data: bytes, pos: int, size: int) -> int:
@@ -291,10 +292,18 @@ class Connection:
             if event.opcode is Opcode.PONG:
                 self.pongs.append(bytes(event.data))
             elif event.opcode in _DATA_OPCODES:
-                self._add(b"" if self._plain else bytes(event.data), messages, last=event.fin)
-                if self._deflate is not None:
-                    _go_on_inflating(self._deflate)
+                self._inflated(event, messages)
         return pos + len(part)
+
+    def _inflated(self, frame: Frame, messages: list[Message]) -> None:
+        """A whole data frame from Protocol; what is plain of it has been taken already."""
+        if self._deflate is not None:
+            try:
+                _restart_inflating(self._deflate)
+            except zlib.error as exc:
+                self._fail(CloseCode.PROTOCOL_ERROR, f"decompression failed: {exc}")
+                return
+        self._add(b"" if self._plain else bytes(frame.data), messages, last=frame.fin)
 
     def _add(self, part: bytes, messages: list[Message], *, last: bool) -> None:
         """One more part of the message in the making, and with the last one, the message."""
@@ -307,7 +316,6 @@ class Connection:
             elif last:
                 messages.append(self._message.finish())
                 self._message = None
-                self._compressed = False
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
 
@@ -348,11 +356,18 @@ def _new_message(opcode: int) -> PartialText | PartialBytes:
     return PartialText() if opcode == Opcode.TEXT else PartialBytes()
 
 
-def _go_on_inflating(deflate: PerMessageDeflate) -> None:
-    """A final block ends a deflate stream, and may be sent all the same (RFC 7692 §7.2.3.4): begin the next one."""
+def _restart_inflating(deflate: PerMessageDeflate) -> None:
+    """A final block ends zlib's stream, but messages go on after it (RFC 7692 §7.2.3.4): begin the next stream.
+
+    Raises:
+        zlib.error: the frame has more data after it. Streams of a few bytes each, every one with an inflater of its
+            own, would be a way to keep us busy; so that is refused, not lost.
+    """
     decoder = getattr(deflate, "decoder", None)
     if decoder is not None and decoder.eof:
         deflate.decoder = zlib.decompressobj(wbits=-deflate.remote_max_window_bits)
+        if decoder.unused_data.strip(b"\0") not in _EMPTY_BLOCK:
+            raise zlib.error("data after a final block")
 
 
 def _failure(exc: Exception) -> Failure:
