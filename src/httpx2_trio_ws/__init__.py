@@ -21,7 +21,7 @@ from ._exceptions import (
     WebSocketUpgradeError,
 )
 from ._options import OpenOptions
-from ._session import PongWaiter, Statistics
+from ._results import PongWaiter, Statistics
 from ._trio import WebSocketSession, connect_websocket, open_websocket, open_websocket_url
 
 __version__ = "0.1.0"

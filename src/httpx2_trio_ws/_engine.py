@@ -36,8 +36,7 @@ from ._exceptions import (
 )
 from ._inbox import Inbox
 from ._outbox import HIGH_WATER, Outbox
-from ._protocol import Keepalive, PingBook
-from ._protocol._keepalive import Verdict
+from ._protocol import Keepalive, PingBook, Verdict
 from ._transport import CarrierError
 
 if TYPE_CHECKING:

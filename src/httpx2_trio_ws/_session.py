@@ -3,68 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
+from ._protocol import check_close, check_payload
+from ._results import PongWaiter, Statistics
 from ._transport import CarrierError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     import httpx2
 
-    from ._engine import Engine, PendingPing
+    from ._engine import Engine
 
 # A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
 # than a message does.
 _CALLS_PER_TURN = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What a session has done so far.
-
-    ``messages_*`` count whole messages, ``bytes_*`` what went over the connection after the handshake,
-    framing and control frames included. ``queued_messages`` wait for ``receive()``; ``unsent_bytes``
-    were accepted by ``send()`` and are not with the operating system yet. ``latency`` is the last round
-    trip of a ping in seconds, or ``None``.
-    """
-
-    messages_sent: int
-    messages_received: int
-    bytes_sent: int
-    bytes_received: int
-    queued_messages: int
-    unsent_bytes: int
-    latency: float | None
-
-
-class PongWaiter:
-    """Waits for the pong that answers one ping: ``round_trip = await waiter``."""
-
-    __slots__ = ("_engine", "_ping")
-
-    def __init__(self, engine: Engine, ping: PendingPing) -> None:
-        self._engine = engine
-        self._ping = ping
-
-    async def wait(self) -> float:
-        """Wait for the pong; return the round trip in seconds. Cancelling is safe; it may be waited for again.
-
-        Raises:
-            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
-                session ended before the pong came.
-        """
-        ping, engine = self._ping, self._engine
-        assert ping.event is not None
-        await ping.event.wait()
-        if ping.round_trip is None:
-            engine.raise_ended()
-        return ping.round_trip
-
-    def __await__(self) -> Generator[Any, Any, float]:
-        return self.wait().__await__()
 
 
 class Session:
@@ -295,7 +248,7 @@ class Session:
             WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
                 session has ended.
         """
-        payload = self._engine.pings.payload(_control_payload(payload))
+        payload = check_payload(payload)
         await self._before_control()
         return PongWaiter(self._engine, self._engine.send_ping(payload, self._runtime.event()))
 
@@ -306,7 +259,7 @@ class Session:
             TypeError: the payload is not bytes.
             ValueError: the payload is longer than 125 bytes. Else as :meth:`ping`.
         """
-        payload = _control_payload(payload)
+        payload = check_payload(payload)
         await self._before_control()
         self._outbox.push_control(self._connection.pong(payload))
 
@@ -429,26 +382,3 @@ class Session:
             unsent_bytes=self._outbox.size,
             latency=engine.latency,
         )
-
-
-def check_close(code: int, reason: str) -> None:
-    """Refuse what may not stand in a close frame (RFC 6455 §7.4, §5.5)."""
-    if not isinstance(code, int) or isinstance(code, bool):
-        raise TypeError(f"a close code is an int, not {code!r}")
-    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
-        raise ValueError(
-            f"close code {code} may not be sent: use 1000 to 1003, 1007 to 1014 or 3000 to 4999 (RFC 6455 §7.4)"
-        )
-    if not isinstance(reason, str):
-        raise TypeError(f"a close reason is a str, not {reason!r}")
-    size = len(reason.encode())
-    if size > 123:
-        raise ValueError(f"a close reason is 123 bytes of UTF-8 at most (RFC 6455 §5.5), not {size}")
-
-
-def _control_payload(payload: bytes) -> bytes:
-    if not isinstance(payload, bytes):
-        raise TypeError(f"the payload is bytes, not {type(payload).__name__}")
-    if len(payload) > 125:
-        raise ValueError(f"the payload is 125 bytes at most (RFC 6455 §5.5), not {len(payload)}")
-    return payload

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Unpack
 import httpx2
 import trio
 
-from ._open import Opening, connect_session, open_session, prepare
+from ._open import connect_session, open_session
 from ._options import OpenOptions, with_options
+from ._request import Opening, prepare
 from ._runtime._trio import TRIO
 from ._session import Session
 

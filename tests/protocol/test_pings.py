@@ -51,13 +51,6 @@ def test_payload_may_be_used_again_once_answered() -> None:
     assert pings.payload(b"a") == b"a"
 
 
-def test_payload_of_125_bytes_is_the_longest() -> None:
-    pings = book()
-    assert pings.payload(bytes(125)) == bytes(125)
-    with pytest.raises(ValueError, match=r"125 bytes at most .*, not 126"):
-        pings.payload(bytes(126))
-
-
 def test_payloads_of_our_own_choice_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     pings = book(b"same")
     draws = iter((b"same", b"new1"))

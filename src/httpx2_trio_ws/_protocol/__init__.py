@@ -3,8 +3,9 @@
 Bytes go in, messages and bytes come out. Nothing here imports an event loop or httpx2.
 """
 
+from ._checks import check_close, check_payload
 from ._connection import Connection, Failure, Message
-from ._keepalive import Keepalive
+from ._keepalive import Keepalive, Verdict
 from ._pings import PingBook
 
-__all__ = ["Connection", "Failure", "Keepalive", "Message", "PingBook"]
+__all__ = ["Connection", "Failure", "Keepalive", "Message", "PingBook", "Verdict", "check_close", "check_payload"]

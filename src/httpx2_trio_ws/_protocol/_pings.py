@@ -20,10 +20,8 @@ class PingBook(Generic[T]):
         """A payload to ping with: ``wanted``, or four random bytes where that is empty.
 
         Raises:
-            ValueError: it is longer than 125 bytes (RFC 6455 §5.5), or waits for its pong already.
+            ValueError: it waits for its pong already.
         """
-        if len(wanted) > 125:
-            raise ValueError(f"a ping's payload is 125 bytes at most (RFC 6455 §5.5), not {len(wanted)}")
         if wanted in self._waiting:
             raise ValueError(f"a ping with payload {wanted!r} waits for its pong already; choose another")
         while not wanted or wanted in self._waiting:
