@@ -201,7 +201,7 @@ async def test_a_failed_write_does_not_lose_what_has_arrived(autojump_clock: obj
         await peer.send(text("c"))
         assert await ws.receive() == "c"
         await expect(WebSocketNetworkError, ws.receive)
-        assert trio.current_time() - start == pytest.approx(2)  # not longer than this, if nothing more comes
+        assert trio.current_time() - start == pytest.approx(1)  # not longer than this, if nothing more comes
 
 
 async def test_a_failed_write_waits_for_a_slow_consumer(autojump_clock: object) -> None:

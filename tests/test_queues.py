@@ -185,3 +185,29 @@ async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
     assert outbox.take() is None
     assert outbox.is_empty
     assert outbox.size == 0
+
+
+async def test_the_size_of_the_inbox_is_counted_anew_when_it_comes_to_the_limit() -> None:
+    inbox = Inbox(TRIO, 10)
+    for _ in range(20):
+        inbox.put(["x" * (MAX_SIZE // 3)])
+        assert not inbox.is_full()
+        inbox.messages.clear()
+    inbox.put(["x" * MAX_SIZE])
+    assert inbox.is_full()
+
+
+async def test_all_that_wait_for_control_frames_to_go_are_woken() -> None:
+    outbox = Outbox(TRIO)
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            outbox.push_control(b"!")
+            nursery.start_soon(outbox.wait_control)
+            nursery.start_soon(outbox.wait_control)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(nursery.child_tasks) == 2
+            data = outbox.take()
+            assert data is not None
+            outbox.wrote(len(data))
+            await trio.testing.wait_all_tasks_blocked()
+            assert not nursery.child_tasks

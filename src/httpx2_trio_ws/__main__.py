@@ -1,4 +1,4 @@
-"""``python -m httpx2_trio_ws [URL]``: a demonstration."""
+"""``python -m httpx2_trio_ws [URL | --serve [PORT]]``: a demonstration, or its server alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import cast
 import httpx2
 import trio
 
-from ._demo import own_server, show_all, show_with
+from ._demo import own_server, serve_alone, show_all, show_with
 from ._exceptions import WebSocketException
 
 
@@ -19,22 +19,33 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m httpx2_trio_ws",
         description="Show what httpx2-trio-ws does: a session, several sessions in one nursery, and a failure.",
     )
-    parser.add_argument(
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
         "url",
         metavar="URL",
         nargs="?",
         help="of an echo server: one that sends back what it receives; default: a server that this command starts",
     )
+    where.add_argument(
+        "--serve",
+        metavar="PORT",
+        nargs="?",
+        type=port,
+        const=8765,
+        help="only run that server, for the examples, until Ctrl-C; default port 8765; 0: any that is free",
+    )
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=10, help="how long it may take; default 10")
     options = parser.parse_args(arguments)
     status = 0
     try:
-        if options.url is None:
+        if options.serve is not None:
+            serve_alone(options.serve)
+        elif options.url is None:
             with own_server() as base:
                 trio.run(show_all, base, options.timeout)
         else:
             trio.run(show_with, options.url, options.timeout)
-    except* (WebSocketException, httpx2.TransportError, trio.TooSlowError, ValueError) as group:
+    except* (WebSocketException, httpx2.TransportError, trio.TooSlowError, OSError, ValueError) as group:
         exc = first(group)
         reason = " ".join(str(exc).split()) or f"no answer within {options.timeout:g} s; is it an echo server?"
         sys.stderr.write(f"{parser.prog}: {type(exc).__name__}: {reason}\n")
@@ -42,6 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     except* KeyboardInterrupt:
         status = 130  # as a shell has it
     return status
+
+
+def port(text: str) -> int:
+    """A port's number; ``argparse`` says so if it is none."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError
+    return number
 
 
 def first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -16,7 +16,8 @@ is left, :meth:`Engine.run` raises it in the nursery that it runs in.
 
 :meth:`Engine.run` is one task. It reads, in its own task, and has two children: the send loop and the
 keepalive loop. All three stand in one cancel scope. Whatever ends the session sets a deadline on that
-scope, so that no peer can keep it from ending; then the transport is dropped.
+scope, so that no peer can keep it from ending for longer than ``close_timeout_seconds``; then the transport is
+dropped.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from ._exceptions import (
+    SendDisconnect,
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketException,
@@ -37,24 +39,25 @@ from ._exceptions import (
 from ._inbox import Inbox
 from ._outbox import HIGH_WATER, Outbox
 from ._protocol import Keepalive, PingBook, Verdict
-from ._transport import CarrierError
+from ._transport import WRITE_SIZE, CarrierError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from ._options import SessionOptions
     from ._protocol import Connection
     from ._runtime import Event, Runtime
     from ._transport import Transport
 
-# A close frame on a carrier that cannot write without waiting (TLS) is given so many seconds when
-# the session is cancelled. It takes that long only if the peer has stopped reading.
+# When the session is cancelled, a close frame on a carrier that cannot write without waiting (TLS) is given so
+# many seconds, and so is closing the connection. It takes that long only if the peer has stopped reading.
 _FAREWELL = 0.1
 # When both close frames have gone their ways, the server should close the connection (RFC 6455 §7.1.1).
 # One that does not is given so many seconds.
 _LINGER = 1.0
-# A write that waited so many seconds and then went through: the peer took bytes, so it lives.
-_STALL = 0.001
+# A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it
+# waited; of a stream, only a write that took so many seconds is taken for one, as a busy program delays others.
+_STALL = 0.25
+# When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
+_DRAIN = 1.0
 
 
 _CLOSED = "the session was closed on our side, by close() or by leaving its block"
@@ -171,23 +174,34 @@ class Engine:
                 self._notice_end()
             self._linger()
             if outbox.control_size > HIGH_WATER:
-                # A peer that pings and does not read its pongs: let it wait, not our memory grow.
-                await self._pause(outbox.wait_control)
+                # A peer that pings and does not read its pongs: let it wait, not our memory grow. Its silence
+                # counts: it takes nothing, so it may well be dead.
+                await outbox.wait_control()
             if inbox.is_full() and not self._closed_here:
-                await self._pause(inbox.wait_room)
+                await self._pause()
+            self._drain_on()
             if not connection.has_input:
                 return
             data = b""
 
-    async def _pause(self, wait: Callable[[], Awaitable[None]]) -> None:
-        """Stop reading for as long as ``wait()`` takes; the silence is not held against the peer."""
+    async def _pause(self) -> None:
+        """Stop reading until the inbox has room; the silence is not held against the peer."""
         if self._keepalive is not None:
             self._keepalive.pause()
-        await wait()
+        if self._draining:
+            self._scope.deadline = math.inf
+        await self.inbox.wait_room()
         if self._keepalive is not None:
             self._keepalive.resume(self.runtime.now())
-        if self.no_send is not None:
-            self._end_soon()
+
+    @property
+    def _draining(self) -> bool:
+        """A write has failed, and what has arrived is being read to its end."""
+        return self.no_send is not None and self.no_receive is None
+
+    def _drain_on(self) -> None:
+        if self._draining:
+            self._scope.deadline = self.runtime.now() + _DRAIN
 
     async def _send_loop(self) -> None:
         transport, outbox, runtime = self.transport, self.outbox, self.runtime
@@ -207,8 +221,8 @@ class Engine:
                 return
             outbox.wrote(written)
             self.bytes_sent += written
-            if self._keepalive is not None and (now := runtime.now()) - began > _STALL:
-                self._keepalive.heard(now)
+            if self._keepalive is not None and (not written or runtime.now() - began > _STALL):
+                self._keepalive.heard(runtime.now())
             # Whoever waited for this may go on now, and find us awake if it sends more at once.
             await runtime.checkpoint()
 
@@ -259,9 +273,8 @@ class Engine:
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def raise_ended(self) -> NoReturn:
+    def raise_ended(self, error: WebSocketException | None) -> NoReturn:
         """Raise what ended the session, in one more task; a failure is told by this."""
-        error = self.failure or self.no_send
         assert error is not None
         self._told = True
         self._grace_over.set()
@@ -270,6 +283,8 @@ class Engine:
     def _end(self, error: WebSocketException) -> None:
         """From now on every call raises ``error``; those that wait are woken."""
         self.no_receive = self.no_send = error
+        if isinstance(error, WebSocketDisconnect):
+            self.no_send = SendDisconnect(error.code, error.reason)
         self.inbox.wake()
         self.outbox.release_turns()
         for ping in self.pings.forget():
@@ -309,7 +324,7 @@ class Engine:
 
     def _lost(self, cause: BaseException | None) -> None:
         """Nothing more will be received."""
-        if self.no_receive is None and self.no_send is not None:  # a write had failed before
+        if self._draining and self.no_send is not None:
             self._fail(self.no_send, self.no_send.__cause__)
         else:
             how = "the peer ended it" if cause is None else str(cause) or type(cause).__name__
@@ -323,13 +338,16 @@ class Engine:
             self.no_send.__cause__ = exc.__cause__
         self.outbox.broken()
         if self.inbox.resume_at < 0:
-            self._end_soon()
+            self._drain_on()
 
     def begin_close(self, code: int, reason: str) -> None:
         """Close from our side: flush what was sent, then the close frame. Does not wait."""
         if self._closed_here:
             return
+        if self._draining:
+            self._lost(None)
         self._closed_here = True
+        self._grace_over.set()  # a failure that was not told is raised now
         if self.connection.is_open and self.no_send is None:
             self.outbox.push(self.connection.close(code, reason))
         self._end(self.failure or WebSocketClosedError(_CLOSED))
@@ -345,24 +363,25 @@ class Engine:
 
     async def _drop(self) -> None:
         """Say goodbye if that takes no waiting, and close the connection."""
-        if self.no_send is not None and self.no_receive is None:
+        if self._draining:
             self._lost(None)  # a write had failed, and nothing more came
         outbox, transport = self.outbox, self.transport
-        if self.connection.is_open and self.no_send is None:
-            outbox.push(self.connection.close(1001, ""))
-        rest = outbox.rest() if outbox.between_frames else b""
-        with contextlib.suppress(CarrierError):
-            if rest and not transport.write_now(rest) and not transport.writes_now:
-                with self.runtime.cancel_scope(deadline=self.runtime.now() + _FAREWELL):
+        goodbye = b""
+        if self.no_send is None:
+            goodbye = self.connection.close(1001, "")
+            self._end(WebSocketClosedError("the session was cancelled"))
+        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + _FAREWELL)
+        with contextlib.suppress(CarrierError), limit:
+            if outbox.between_frames:
+                rest = outbox.rest(WRITE_SIZE) + goodbye
+                if transport.writes_now:
+                    transport.write_now(rest)
+                else:
                     while rest:
                         rest = rest[await transport.write(memoryview(rest)) :]
-        with (
-            self.runtime.cancel_scope(deadline=self.runtime.now() + self.options.close_timeout_seconds),
-            contextlib.suppress(Exception),
-        ):
+        outbox.discard()
+        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + _FAREWELL)
+        with limit, contextlib.suppress(Exception):
             # A connection that cannot be closed properly is gone all the same.
             await transport.aclose()
-        if self.no_receive is None:
-            self._end(WebSocketClosedError("the session was cancelled"))
-        outbox.discard()
         self.done.set()

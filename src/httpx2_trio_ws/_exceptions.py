@@ -77,6 +77,10 @@ class WebSocketDisconnect(WebSocketException, trio.EndOfChannel, anyio.EndOfStre
         return f"the peer closed the session: {describe_close(self.code, self.reason)}"
 
 
+class SendDisconnect(WebSocketDisconnect, trio.BrokenResourceError, anyio.BrokenResourceError):
+    """A :exc:`WebSocketDisconnect` from a call that sends: to channels, what breaks there is the resource."""
+
+
 class WebSocketNetworkError(WebSocketException, trio.BrokenResourceError, anyio.BrokenResourceError):
     """The connection was lost without a close frame (close code 1006)."""
 

@@ -36,6 +36,7 @@ _RESERVED = {
     "sec-websocket-extensions": "compression=",
     "sec-websocket-protocol": "subprotocols=",
 }
+_CHECKED = tuple(name.encode() for name in _RESERVED)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _KEY = "Sec-WebSocket-Key"
 _ADVICE = {401: "; pass auth= to log in", 407: ": the proxy wants credentials"}
@@ -145,9 +146,10 @@ def check_response(response: httpx2.Response, options: HandshakeOptions) -> Agre
     )
     checker.key = response.request.headers[_KEY]
     headers = Headers()
-    for name, value in response.headers.multi_items():
-        headers[name] = value
     try:
+        for name, value in response.headers.raw:
+            if name.lower() in _CHECKED:  # others may hold any bytes
+                headers[name.decode("ascii")] = value.decode("latin-1")
         checker.process_response(Response(101, "Switching Protocols", headers))
     except InvalidHandshake as exc:
         raise WebSocketUpgradeError(f"the server answered 101, but its handshake is invalid: {exc}", response) from exc

@@ -34,13 +34,15 @@ class Inbox:
         max_messages: how many messages it holds at most.
     """
 
-    __slots__ = ("_max_messages", "_room", "_runtime", "_waiters", "messages", "resume_at")
+    __slots__ = ("_max_messages", "_room", "_runtime", "_size_at_most", "_waiters", "messages", "resume_at")
 
     def __init__(self, runtime: Runtime, max_messages: int) -> None:
         self._runtime = runtime
         self._max_messages = max_messages
         self._waiters: deque[_Waiter] = deque()
         self._room: Event | None = None
+        # Not lessened when messages are taken, but counted anew when it comes to the limit.
+        self._size_at_most = 0
         #: The messages that wait, oldest first. Whoever takes one calls :meth:`taken` when no more
         #: than :attr:`resume_at` are left.
         self.messages: deque[Message] = deque()
@@ -63,14 +65,19 @@ class Inbox:
                 waiter.event.set()
             messages = messages[handed:]
         self.messages.extend(messages)
+        self._size_at_most += sum(map(len, messages))
 
     def is_full(self) -> bool:
         """No more may be put; if so, :attr:`resume_at` is set."""
         messages = self.messages
         if not messages:
             return False
-        if len(messages) < self._max_messages and sum(map(len, messages)) < MAX_SIZE:
-            return False
+        if len(messages) < self._max_messages:
+            if self._size_at_most < MAX_SIZE:
+                return False
+            self._size_at_most = sum(map(len, messages))
+            if self._size_at_most < MAX_SIZE:
+                return False
         keep = size = 0
         for message in reversed(messages):
             size += len(message)

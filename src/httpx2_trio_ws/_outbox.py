@@ -34,6 +34,7 @@ class Outbox:
         "_admitting",
         "_batch",
         "_control",
+        "_discarded",
         "_drained",
         "_frames",
         "_handed",
@@ -58,6 +59,7 @@ class Outbox:
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: deque[Event] = deque()
         self._admitting = False
+        self._discarded = False
         self._handed: deque[tuple[int, Event]] = deque()
         self._drained: Event | None = None
         self._pushed = 0
@@ -139,9 +141,15 @@ class Outbox:
         return sum(map(len, self._control))
 
     async def wait_control(self) -> None:
-        """Wait until the control frames that wait now are being written."""
-        self._drained = self._runtime.event()
+        """Wait until the control frames that wait now are being written, or never will be."""
+        if self._drained is None:
+            self._drained = self._runtime.event()
         await self._drained.wait()
+
+    @property
+    def only_control(self) -> bool:
+        """Control frames are being written, and nothing else waits: a message now is a lone one."""
+        return not self.size and (self._on_wire is not None or bool(self._control))
 
     # -- for the send loop ---------------------------------------------------------------------
 
@@ -149,6 +157,8 @@ class Outbox:
         """Sleep until something is queued."""
         self._wake = self._runtime.event()
         self.idle = True
+        # A sender whose turn came may have written on its own; then nothing else calls the next one.
+        self._admit()
         await self._wake.wait()
 
     def take(self) -> memoryview | None:
@@ -158,8 +168,7 @@ class Outbox:
                 self._batch = []
                 self._on_wire = memoryview(b"".join(self._control))
                 self._control.clear()
-                if self._drained is not None:
-                    self._drained.set()
+                self._release_control()
             elif self._frames:
                 self._take_batch()
         elif self._control and self._batch:
@@ -183,8 +192,11 @@ class Outbox:
         whole = 0
         while self._batch and whole + len(self._batch[-1]) <= left:
             frame = self._batch.pop()
-            self._frames.appendleft(frame)
             whole += len(frame)
+            if self._discarded:
+                self.size -= len(frame)
+            else:
+                self._frames.appendleft(frame)
         self._on_wire = self._on_wire[: left - whole] if left > whole else None
         if self._on_wire is None:
             self._batch_done()
@@ -221,12 +233,18 @@ class Outbox:
         """Nothing waits and nothing is on the wire."""
         return self._on_wire is None and not self._control and not self._frames
 
-    def rest(self) -> bytes:
-        """All that waits, in order, for a last try. Only :attr:`between_frames`."""
-        return b"".join((*self._control, *self._frames))
+    def rest(self, size: int) -> bytes:
+        """What waits, in order, in whole frames up to ``size`` bytes, for a last try. Only :attr:`between_frames`."""
+        rest = b"".join(self._control)
+        for frame in self._frames:
+            if len(rest) + len(frame) > size:
+                break
+            rest += frame
+        return rest
 
     def discard(self) -> None:
         """Write no more messages, apart from the one that is part written."""
+        self._discarded = True
         self.size -= sum(map(len, self._frames))
         self._frames.clear()
         self.release_turns()
@@ -238,7 +256,13 @@ class Outbox:
         """Nothing can be written any more."""
         self._on_wire = None
         self._control.clear()
+        self._release_control()
         self.discard()
+
+    def _release_control(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
 
     def release_turns(self) -> None:
         """Let senders that have pushed nothing go; each finds out on its own what happened."""

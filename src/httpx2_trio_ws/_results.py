@@ -50,7 +50,7 @@ class PongWaiter:
         assert ping.event is not None
         await ping.event.wait()
         if ping.round_trip is None:
-            engine.raise_ended()
+            engine.raise_ended(engine.no_receive)
         return ping.round_trip
 
     def __await__(self) -> Generator[Any, Any, float]:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
+from ._outbox import HIGH_WATER
 from ._protocol import check_close, check_payload
 from ._results import PongWaiter, Statistics
 from ._transport import CarrierError
@@ -99,11 +100,11 @@ class Session:
         engine = self._engine
         if engine.no_receive is not None:
             await self._runtime.checkpoint()  # as every call is, also one that raises
-            engine.raise_ended()
+            engine.raise_ended(engine.no_receive)
         self._budget = _CALLS_PER_TURN
         message = await self._inbox.wait_message()
         if message is None:
-            engine.raise_ended()
+            engine.raise_ended(engine.no_receive)
         return message
 
     async def receive_text(self) -> str:
@@ -195,23 +196,27 @@ class Session:
         await self._send(text.encode(), text=mode == "text")
 
     async def _send(self, payload: bytes, *, text: bool) -> None:
-        self._budget -= 1
-        if self._budget > 0:
-            await self._runtime.checkpoint_if_cancelled()
-        else:
-            self._budget = _CALLS_PER_TURN
-            await self._runtime.checkpoint()
+        await self._runtime.checkpoint_if_cancelled()
         engine, outbox = self._engine, self._outbox
         if engine.no_send is None and outbox.must_wait:
             await outbox.wait_turn()
         if engine.no_send is not None:
-            engine.raise_ended()
+            await self._runtime.checkpoint()
+            engine.raise_ended(engine.no_send)
         frame = self._connection.encode(payload, text=text)
         self._messages_sent += 1
         if outbox.idle:
             await self._send_lone(frame)
+        elif outbox.only_control:
+            outbox.push(frame)
+            await self._wait_handed()
         else:
             outbox.push(frame)
+        # The turn of others comes after the message has its place, so that the order of calls is kept.
+        self._budget -= 1
+        if self._budget <= 0:
+            self._budget = _CALLS_PER_TURN
+            await self._runtime.shielded_checkpoint()
 
     async def _send_lone(self, frame: bytes) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
@@ -220,7 +225,7 @@ class Session:
             written = engine.transport.write_now(frame)
         except CarrierError as exc:
             engine.write_failed(exc)
-            engine.raise_ended()
+            engine.raise_ended(engine.no_send)
         engine.bytes_sent += written
         if written == len(frame):
             outbox.wake()  # until the send loop has looked, more messages are a burst
@@ -229,8 +234,12 @@ class Session:
             outbox.push_rest(frame, written)
         else:
             outbox.push(frame)
-        if not await outbox.wait_handed():
-            engine.raise_ended()
+        await self._wait_handed()
+
+    async def _wait_handed(self) -> None:
+        """Wait until the message pushed last has left; if it never will, say why."""
+        if not await self._outbox.wait_handed():
+            self._engine.raise_ended(self._engine.no_send)
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -265,8 +274,11 @@ class Session:
 
     async def _before_control(self) -> None:
         await self._runtime.checkpoint()
-        if self._engine.no_send is not None:
-            self._engine.raise_ended()
+        engine, outbox = self._engine, self._outbox
+        while engine.no_send is None and outbox.control_size > HIGH_WATER:
+            await outbox.wait_control()
+        if engine.no_send is not None:
+            engine.raise_ended(engine.no_send)
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -274,8 +286,9 @@ class Session:
         """Close the session: flush what was sent, send a close frame, and wait for the peer's (RFC 6455 §7.1.2).
 
         Takes ``close_timeout_seconds`` at most, then the connection is dropped; if cancelled, it is dropped
-        at once. Tasks that wait in other calls are woken at the start of it. Messages that have not been
-        received are discarded. Closing again does nothing.
+        at once, also for others that wait for it. Tasks that wait in other calls are woken at the start of it.
+        Messages that have not been received are discarded. A failure that no call has raised is raised in the
+        session's nursery now. Closing again does nothing but wait.
 
         Args:
             code: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
@@ -330,7 +343,7 @@ class Session:
         engine = self._engine
         await engine.done.wait()
         if engine.failure is not None:
-            engine.raise_ended()
+            engine.raise_ended(engine.failure)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -379,6 +392,6 @@ class Session:
             bytes_sent=engine.bytes_sent,
             bytes_received=engine.bytes_received,
             queued_messages=len(self._messages),
-            unsent_bytes=self._outbox.size,
+            unsent_bytes=self._outbox.size + self._outbox.control_size,
             latency=engine.latency,
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
 
 READ_SIZE = 65536
-# One TLS record. A stream takes what it is given whole, so this is the most that a pong may wait behind.
+# One TLS record. A stream takes what it is given whole; in between, a pong may find its place between two frames.
 WRITE_SIZE = 16384
 
 

@@ -5,7 +5,8 @@ frame is in it. What it does therefore never depends on where the bytes were cut
 asked for. It departs from ``Protocol`` alone in exactly the places that ``_connection.py`` lists, each marked
 *difference* below:
 
-1. uncompressed text is checked as it arrives, not once its frame is complete;
+1. uncompressed text is checked as it arrives, and the length of a control frame by its header; not once the frame
+   is complete;
 2. a close frame inside a fragmented message is answered like any other;
 3. the size limit of messages does not apply to a control frame of at most 125 bytes. (A longer one breaks the
    protocol anyway; whether it is told 1002 or 1009 is left to ``Protocol``.);
@@ -142,6 +143,12 @@ class Reference:
         inside = getattr(protocol, _STATE[0]) is not None
         if inside:
             self.labels.add(f"opcode {opcode} inside a message")
+        if opcode in _CONTROL and not head[1] & 0x80 and self._left > 125:
+            # Difference 1, too: its header is enough to see it.
+            self.failure = 1002, "control frame too long"
+            self.labels.add("1002 control frame too long")
+            protocol.fail(*self.failure)
+            return
         if opcode in _CONTROL and not head[1] & 0x80 and self._left <= 125:
             # Differences 2 and 3: Protocol reads it as if no message were open around it, and unlimited.
             self._message_state = [getattr(protocol, name) for name in _STATE]

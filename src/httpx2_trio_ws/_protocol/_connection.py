@@ -9,7 +9,8 @@ one frame at a time, so that what follows a frame never depends on where the net
 A property test holds the two together to what ``Protocol`` alone would do. They differ on purpose in
 three places, where the RFC lets us be kinder or asks us to be quicker:
 
-* text that arrives slowly is checked as it arrives, not once its frame is complete;
+* text that arrives slowly is checked as it arrives, not once its frame is complete, and a control frame that is
+  too long is refused by its header, not once its payload has come;
 * a close frame inside a fragmented message is answered like any other (``Protocol`` alone takes it for a
   protocol error; RFC 6455 §5.4 lets control frames come there);
 * the limit on a message's size does not apply to control frames, nor do they count against it.
@@ -49,6 +50,8 @@ _RESERVED = 0x70
 _SIZE, _LIMIT = (
     ("current_size", "max_message_size") if hasattr(Protocol(CLIENT), "current_size") else ("cur_size", "max_size")
 )
+# A small read may inflate to a thousand times its size; so many bytes are inflated at once, and the rest later.
+_MAX_INFLATED = 2**20
 # What is left of an empty stored block, 00 00 00 ff ff, without its zeros; or nothing at all.
 _EMPTY_BLOCK = (b"", b"\xff\xff")
 _BAD_UTF8 = "text is not valid UTF-8"
@@ -77,6 +80,7 @@ class Connection:
         "_fast_limit",
         "_feed_left",
         "_frame_left",
+        "_inflated",
         "_masker",
         "_message",
         "_more",
@@ -94,11 +98,11 @@ class Connection:
         deflate: PerMessageDeflate | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
-        self._protocol = Protocol(CLIENT, max_size=max_message_size, logger=logger)
+        self._fast_limit = sys.maxsize if max_message_size is None else max_message_size
+        self._protocol = Protocol(CLIENT, max_size=self._fast_limit, logger=logger)
         self._protocol.extensions = [] if deflate is None else [deflate]
         self._deflate = deflate
         self._masker = Masker()
-        self._fast_limit = sys.maxsize if max_message_size is None else max_message_size
         # What was received and could not be used yet: the beginning of a frame, or, when the caller
         # asked for no more messages, anything.
         self._rest: bytes = b""
@@ -111,6 +115,8 @@ class Connection:
         self._frame_left = 0
         self._feed_left = 0
         self._plain = False
+        # Bytes inflated by one call.
+        self._inflated = 0
         #: Set once the peer has broken the protocol; nothing is received after that.
         self.failure: Failure | None = None
         #: Payloads of pongs received; the caller takes them out.
@@ -130,7 +136,7 @@ class Connection:
 
     @property
     def has_input(self) -> bool:
-        """Bytes were kept only because no more messages were asked for."""
+        """Bytes were kept only because no more messages were asked for, or much has been inflated."""
         return self._more
 
     # -- in ------------------------------------------------------------------------------------
@@ -147,6 +153,7 @@ class Connection:
         """
         messages: list[Message] = []
         self._more = False
+        self._inflated = 0
         if self._rest:
             data = self._rest + data
             self._rest = b""
@@ -156,7 +163,7 @@ class Connection:
                 pos = self._resume(data, pos, messages)
             elif self._feed_left:
                 pos = self._feed(data, pos, messages)
-            elif len(messages) >= max_messages:
+            elif len(messages) >= max_messages or self._inflated >= _MAX_INFLATED:
                 self._rest = data[pos:]
                 self._more = True
                 break
@@ -164,7 +171,7 @@ class Connection:
                 pos = self._cut(data, pos, messages, max_messages)
                 if pos < end and len(messages) < max_messages and self.failure is None:
                     opened = self._open(data, pos, messages)
-                    if opened == pos and not self._feed_left:
+                    if opened == pos and not self._feed_left and self.failure is None:
                         self._rest = data[pos:]  # not even a whole header
                         break
                     pos = opened
@@ -231,8 +238,8 @@ class Connection:
             if available < header:
                 return pos
             length = int.from_bytes(data[pos + 2 : pos + header])
-        if opcode in _CONTROL_OPCODES and length <= 125:
-            return self._control(data, pos, header + length)
+        if opcode in _CONTROL_OPCODES:
+            return self._control(data, pos, header, length)
         if first in (_WHOLE_TEXT, _WHOLE_BINARY) and self._message is None and length <= self._fast_limit:
             self._message = _new_message(opcode)
             self._frame_left = length
@@ -254,15 +261,17 @@ class Connection:
         self._plain = plain
         return pos
 
-    def _control(self, data: bytes, pos: int, size: int) -> int:
+    def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
         """Hand a control frame to Protocol once it is whole, as if no message were open around it."""
-        if len(data) - pos < size:
+        if length > 125:
+            self._fail(CloseCode.PROTOCOL_ERROR, "control frame too long")
+        if length > 125 or len(data) - pos < header + length:
             return pos
         protocol = self._protocol
         message = getattr(protocol, _SIZE), getattr(protocol, _LIMIT)
         setattr(protocol, _SIZE, None)
         setattr(protocol, _LIMIT, None)
-        self._feed_left = size
+        self._feed_left = header + length
         pos = self._feed(data, pos, [])
         setattr(protocol, _SIZE, message[0])
         setattr(protocol, _LIMIT, message[1])
@@ -292,10 +301,10 @@ class Connection:
             if event.opcode is Opcode.PONG:
                 self.pongs.append(bytes(event.data))
             elif event.opcode in _DATA_OPCODES:
-                self._inflated(event, messages)
+                self._whole_frame(event, messages)
         return pos + len(part)
 
-    def _inflated(self, frame: Frame, messages: list[Message]) -> None:
+    def _whole_frame(self, frame: Frame, messages: list[Message]) -> None:
         """A whole data frame from Protocol; what is plain of it has been taken already."""
         if self._deflate is not None:
             try:
@@ -303,6 +312,7 @@ class Connection:
             except zlib.error as exc:
                 self._fail(CloseCode.PROTOCOL_ERROR, f"decompression failed: {exc}")
                 return
+            self._inflated += len(frame.data)
         self._add(b"" if self._plain else bytes(frame.data), messages, last=frame.fin)
 
     def _add(self, part: bytes, messages: list[Message], *, last: bool) -> None:

@@ -60,6 +60,8 @@ class Runtime(Protocol):
     checkpoint: Callable[[], Awaitable[object]]
     #: Raises if the caller is cancelled, and costs little if not.
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    #: Lets other tasks run, and does not raise.
+    shielded_checkpoint: Callable[[], Awaitable[object]]
     sleep_until: Callable[[float], Awaitable[object]]
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
     #: Waits until a socket has bytes, or its end, to read. Always a schedule point.

@@ -24,6 +24,7 @@ class TrioRuntime(Runtime):
     now: Callable[[], float] = staticmethod(trio.current_time)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint)
     checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
+    shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.cancel_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
     wait_readable: Callable[[Any], Awaitable[object]] = staticmethod(trio.lowlevel.wait_readable)

@@ -1,0 +1,1 @@
+"""Hostile and clumsy servers: a table of scenarios, each played against a real session."""
