@@ -124,7 +124,7 @@ class Engine:
         finally:
             with self.runtime.cancel_scope(shield=True):
                 await self._drop()
-        await self._tell()
+            await self._tell()
 
     async def _tell(self) -> None:
         """Raise a failure that no call has told when its grace is over, or when the block is left."""

@@ -82,19 +82,18 @@ class Session:
             WebSocketClosedError: the session was closed on our side.
         """
         messages = self._messages
-        if messages:
-            self._budget -= 1
-            if self._budget > 0:
-                await self._runtime.checkpoint_if_cancelled()
-            else:
-                self._budget = _CALLS_PER_TURN
-                await self._runtime.checkpoint()
-            if messages:  # another task may have taken the last one meanwhile
-                message = messages.popleft()
-                if len(messages) <= self._inbox.resume_at:
-                    self._inbox.taken()
-                return message
-        return await self._receive_later()
+        if not messages:
+            return await self._receive_later()
+        await self._runtime.checkpoint_if_cancelled()
+        message = messages.popleft()
+        if len(messages) <= self._inbox.resume_at:
+            self._inbox.taken()
+        # The turn of others comes after the message has been taken, so that the order of calls is kept.
+        self._budget -= 1
+        if self._budget <= 0:
+            self._budget = _CALLS_PER_TURN
+            await self._runtime.shielded_checkpoint()
+        return message
 
     async def _receive_later(self) -> str | bytes:
         engine = self._engine
