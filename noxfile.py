@@ -64,6 +64,26 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "report", env=env)
 
 
+@nox.session(python=PYTHONS[0])
+def oldest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions of the dependencies that pyproject.toml allows."""
+    versions = [text.replace(">=", "==") for text in GROUPS["project"]["dependencies"]]
+    (websockets,) = (version for version in versions if version.startswith("websockets"))
+    versions.remove(websockets)
+    tmp = Path(session.create_tmp())
+    env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
+    pytest = ["pytest", "-q", "-o", f"cache_dir={tmp / 'pytest'}"]
+    # Most of the tests' servers need a later websockets. What this project uses of it has tests without servers.
+    session.install(".", *versions, *nox.project.dependency_groups(GROUPS, "test"))
+    # Left out is what takes long and finds mistakes of ours rather than of a version, and what is run below.
+    left_out = ["protocol", "hostile", "test_examples.py", "test_docs.py"]
+    session.run(*pytest, "tests", *(f"--ignore=tests/{name}" for name in left_out), env=env)
+    session.install(websockets)
+    modules = ["tests/protocol", "tests/test_handshake.py", "tests/test_failures.py", "tests/test_docs.py"]
+    session.run(*pytest, *modules, "-k", "not go_deep", env=env)
+    session.run("python", "-m", "httpx2_trio_ws")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors."""
@@ -112,3 +132,12 @@ def bench(session: nox.Session) -> None:
     """Compare with other libraries. Needs a quiet machine."""
     install(session, "bench")
     session.run("python", "benchmarks/compare.py", *session.posargs)
+
+
+@nox.session(default=False)
+def autobahn(session: nox.Session) -> None:
+    """Run Autobahn|Testsuite against sessions, and judge. Needs a CPython 2.7; see docs/conformance.md."""
+    install(session)
+    suite = Path(session.create_tmp()).resolve() / "suite"
+    session.run("python", "conformance/install.py", str(suite))
+    session.run("python", "conformance/run.py", str(suite), *session.posargs)

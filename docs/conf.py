@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from httpx2_trio_ws import __version__
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.hostile import render
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -37,7 +43,10 @@ nitpick_ignore_regex = [
 
 
 def setup(app: Sphinx) -> None:
-    """Keep napoleon from taking the text before a colon for a type, where an attribute or property is documented."""
+    """Put the scenarios that are tested into their page, and set napoleon right.
+
+    Where an attribute or property is documented, napoleon takes the text before a colon for a type.
+    """
     kept: dict[str, list[str]] = {}
 
     def before(_app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
@@ -47,5 +56,10 @@ def setup(app: Sphinx) -> None:
     def after(_app: Sphinx, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
         lines[:] = kept.pop(name, lines)
 
+    def tables(_app: Sphinx, name: str, source: list[str]) -> None:
+        if name == render.PAGE.stem:
+            source[0] = render.page(source[0])
+
+    app.connect("source-read", tables)
     app.connect("autodoc-process-docstring", before, priority=400)  # napoleon's is 500
     app.connect("autodoc-process-docstring", after, priority=600)

@@ -1,8 +1,8 @@
 """Basic authentication, cookies and a subprotocol: the handshake is a request of the httpx2 client.
 
-Run it with the URL of a server that asks for a password::
+Run it with the URL of a server that asks for a password. ``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/auth_and_subprotocol.py ws://localhost:8765/
+    python examples/auth_and_subprotocol.py ws://127.0.0.1:8765/login
 """
 
 from __future__ import annotations
@@ -40,4 +40,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/login (see docs/examples.md)")
     trio.run(main, sys.argv[1])

@@ -3,9 +3,10 @@
 It does what errors_except_star.py does with ``except*``. Here the handlers are functions in a mapping, which
 many places may share. What no handler takes goes on, in a group. It needs ``pip install exceptiongroup``.
 
-Run it with the URL of a server that sends numbers; then with no server there::
+Run it with the URL of a server that sends numbers; ``python -m httpx2_trio_ws --serve`` runs one. Then try /crash, /feed/1, a
+path that is not there, and no server::
 
-    python examples/errors_catch.py ws://localhost:8765/
+    python examples/errors_catch.py ws://127.0.0.1:8765/count/10
 """
 
 from __future__ import annotations
@@ -64,4 +65,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/count/10 (see docs/examples.md)")
     trio.run(main, sys.argv[1])

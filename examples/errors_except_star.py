@@ -3,9 +3,10 @@
 What fails in the handshake is raised as it is. What fails later leaves the block in an ``ExceptionGroup``,
 as from any nursery. ``except*`` takes both.
 
-Run it with the URL of a server that sends numbers; then with no server there::
+Run it with the URL of a server that sends numbers; ``python -m httpx2_trio_ws --serve`` runs one. Then try /crash, /feed/1, a
+path that is not there, and no server::
 
-    python examples/errors_except_star.py ws://localhost:8765/
+    python examples/errors_except_star.py ws://127.0.0.1:8765/count/10
 """
 
 from __future__ import annotations
@@ -71,4 +72,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/count/10 (see docs/examples.md)")
     trio.run(main, sys.argv[1])

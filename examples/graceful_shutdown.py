@@ -3,9 +3,9 @@
 Without this, Ctrl-C is KeyboardInterrupt: the session is closed with 1001 then, too, but what the program
 does is torn up wherever it stands.
 
-Run it with the URL of a server that sends messages, and press Ctrl-C::
+Run it with the URL of a server that sends messages, and press Ctrl-C. ``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/graceful_shutdown.py ws://localhost:8765/
+    python examples/graceful_shutdown.py ws://127.0.0.1:8765/feed/1
 """
 
 from __future__ import annotations
@@ -46,4 +46,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/feed/1 (see docs/examples.md)")
     trio.run(main, sys.argv[1])

@@ -4,9 +4,10 @@ Three bounds stand between a fast server and a slow consumer: the memory channel
 messages, each session ``queue_size``, and when these are full the sessions stop reading, so that TCP
 holds the servers back. Nothing is dropped.
 
-Run it with the URL of a server that sends messages and then closes; the name of the feed is in the query::
+Run it with the URL of a server that sends messages and then closes; the name of the feed is in the query.
+``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/many_feeds.py ws://localhost:8765/feed
+    python examples/many_feeds.py ws://127.0.0.1:8765/count/30
 """
 
 from __future__ import annotations
@@ -50,4 +51,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/count/30 (see docs/examples.md)")
     trio.run(main, sys.argv[1])

@@ -1,8 +1,8 @@
 """Open a session, send messages, receive messages.
 
-Run it with the URL of an echo server, one that sends back what it receives::
+Run it with the URL of an echo server, one that sends back what it receives. ``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/quickstart.py ws://localhost:8765/
+    python examples/quickstart.py ws://127.0.0.1:8765/echo
 """
 
 from __future__ import annotations
@@ -42,4 +42,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/echo (see docs/examples.md)")
     trio.run(main, sys.argv[1])

@@ -2,9 +2,10 @@
 
 Each request carries an id, and its answer carries the same id; answers may come in any order.
 
-Run it with the URL of a server that answers ``{"id": 1, "square": 7}`` with ``{"id": 1, "result": 49}``::
+Run it with the URL of a server that answers ``{"id": 1, "square": 7}`` with ``{"id": 1, "result": 49}``.
+``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/request_response.py ws://localhost:8765/
+    python examples/request_response.py ws://127.0.0.1:8765/square
 """
 
 from __future__ import annotations
@@ -70,4 +71,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/square (see docs/examples.md)")
     trio.run(main, sys.argv[1])

@@ -1,8 +1,8 @@
 """Timeouts are cancel scopes. No method of a session takes a timeout, and each may be cancelled at any time.
 
-Run it with the URL of an echo server, one that sends back what it receives::
+Run it with the URL of an echo server, one that sends back what it receives. ``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/timeouts.py ws://localhost:8765/
+    python examples/timeouts.py ws://127.0.0.1:8765/echo
 """
 
 from __future__ import annotations
@@ -58,4 +58,6 @@ async def main(url: str, seconds: float = 1) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/echo (see docs/examples.md)")
     trio.run(main, sys.argv[1])

@@ -3,9 +3,10 @@
 A slow job holds up one worker and not the others. When all are busy, messages wait in the session's bounded
 queue, then in the server: the server is never asked for more than the pool can do.
 
-Run it with the URL of a server that sends jobs, takes the results, and closes when it has them all::
+Run it with the URL of a server that sends jobs, takes the results, and closes when it has them all.
+``python -m httpx2_trio_ws --serve`` runs one::
 
-    python examples/worker_pool.py ws://localhost:8765/
+    python examples/worker_pool.py ws://127.0.0.1:8765/jobs
 """
 
 from __future__ import annotations
@@ -46,4 +47,6 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: python {sys.argv[0]} URL, such as ws://127.0.0.1:8765/jobs (see docs/examples.md)")
     trio.run(main, sys.argv[1])

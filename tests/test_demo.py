@@ -11,13 +11,22 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 import trio
 
-from httpx2_trio_ws import WebSocketException, __main__, _demo, open_websocket
+from httpx2_trio_ws import (
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketUpgradeError,
+    __main__,
+    _demo,
+    open_websocket,
+)
 
 from .servers import websocket_server
 
@@ -32,8 +41,8 @@ OWN = r"""1\. A session with ws://127\.0\.0\.1:\d+/echo
    a ping took \d+\.\d ms
 2\. 3 sessions in one nursery, into one memory channel
 (?:   feed [123]: 'message \d+ of feed [123]'\n){9}3\. A connection that breaks
-   received 'first'
-   received 'second'
+   received '1'
+   received '2'
    caught with except\*: WebSocketNetworkError\('the connection was lost without a close frame.*'\)
 """
 WITH_URL = r"""1\. A session with URL
@@ -126,6 +135,30 @@ async def test_program_where_the_server_does_not_echo() -> None:
     assert (status, errors) == (1, f"{PROGRAM}TooSlowError: no answer within 0.2 s; is it an echo server?\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
+async def test_program_that_serves_until_it_is_interrupted(client: httpx2.AsyncClient) -> None:
+    async with trio.open_nursery() as nursery:
+        command = [sys.executable, "-X", "dev", "-W", "error", "-m", "httpx2_trio_ws", "--serve", "0"]
+        # A status other than 0 fails; so does anything on standard error, as it is in the output.
+        program = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process: trio.Process = await nursery.start(program)
+        assert process.stdout is not None
+        output = b""
+        async with process.stdout:
+            while b"Ctrl-C" not in output:
+                output += (await process.stdout.receive_some()) or pytest.fail(f"it ended after {output!r}")
+            urls = re.findall(r"^(ws://127\.0\.0\.1:\d+)(/\S+) +\S", output.decode(), re.MULTILINE)
+            assert [path for _, path in urls] == list(_demo.PATHS)
+            async with open_websocket(client, f"{urls[0][0]}/echo") as ws:
+                process.send_signal(signal.SIGINT)
+                with pytest.raises(WebSocketDisconnect) as caught:  # an open session does not keep it from ending
+                    await ws.receive()
+            while more := await process.stdout.receive_some():
+                output += more
+    assert caught.value.code == 1001
+    assert output.endswith(b"Ctrl-C ends it.\n")
+
+
 def test_help_says_what_the_url_is() -> None:
     command = [sys.executable, "-m", "httpx2_trio_ws", "--help"]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
@@ -178,6 +211,30 @@ def test_main_with_something_else_than_a_url(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.startswith(f"{PROGRAM}ValueError: a WebSocket URL begins with ws://")
 
 
+def test_main_serves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_demo, "time", SimpleNamespace(sleep=interrupt))
+    with no_thread_left():
+        assert __main__.main(["--serve", "0"]) == 0
+    assert capsys.readouterr().out.endswith("\nCtrl-C ends it.\n")
+
+
+def test_main_where_the_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with _demo.own_server() as base:
+        assert __main__.main(["--serve", base.rpartition(":")[2]]) == 1
+    assert capsys.readouterr().err.startswith(f"{PROGRAM}OSError: ")
+
+
+@pytest.mark.parametrize("arguments", [["--serve", "65536"], ["--serve", "http"], ["--serve", "0", "ws://127.0.0.1"]])
+def test_main_with_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        __main__.main(arguments)
+    assert caught.value.code == 2
+    assert re.search(r"invalid port value|not allowed with", capsys.readouterr().err)
+
+
 def test_main_is_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     async def interrupted(client: httpx2.AsyncClient, url: str) -> None:
         async with open_websocket(client, url):
@@ -208,7 +265,7 @@ def test_an_error_in_one_feed_ends_the_fan_in(capsys: pytest.CaptureFixture[str]
     with _demo.own_server() as base, pytest.raises(ExceptionGroup) as caught:
         trio.run(fan_in, base)
     assert isinstance(__main__.first(caught.value), WebSocketException)
-    assert "'second'" in capsys.readouterr().out
+    assert "'2'" in capsys.readouterr().out
 
 
 def test_the_server_is_stopped_when_the_block_fails() -> None:
@@ -223,3 +280,60 @@ def test_the_server_is_stopped_when_the_block_fails() -> None:
     host, port = urls[0].removeprefix("ws://").split(":")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)))
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "requests", "answers"),
+    [
+        ("/echo?x=y", ["hello", b"hello"], ["hello", b"hello"]),
+        ("/feed/red", [], ["message 1 of feed red", "message 2 of feed red"]),
+        ("/feed", ["begin"], ["one", "two", "three", 1000]),
+        ("/count/3", [], ["1", "2", "3", 1000]),
+        ("/square", ['{"id":1,"square":7}'], ['{"id": 1, "result": 49}']),
+        ("/square", ["no JSON"], [1011]),
+        ("/login", ["who am I?"], ["you are alice"]),
+    ],
+)
+async def test_paths(
+    path: str, requests: list[str | bytes], answers: list[str | bytes | int], client: httpx2.AsyncClient
+) -> None:
+    with _demo.own_server() as base:
+        async with open_websocket(client, f"{base}{path}", auth=("alice", "secret")) as ws:
+            for request in requests:
+                await ws.send(request)
+            for answer in answers:
+                if isinstance(answer, int):
+                    with pytest.raises(WebSocketDisconnect) as caught:
+                        await ws.receive()
+                    assert caught.value.code == answer
+                else:
+                    assert await ws.receive() == answer
+
+
+async def test_jobs(client: httpx2.AsyncClient) -> None:
+    with _demo.own_server() as base:
+        async with open_websocket(client, f"{base}/jobs") as ws:
+            async for job in ws:
+                await ws.send(job)
+    assert ws.statistics().messages_sent > 9
+    assert ws.close_code == 1000
+
+
+@pytest.mark.parametrize("path", ["", "/", "/nothing", "/count/ten", "/count"])
+async def test_paths_that_are_not_there(path: str, client: httpx2.AsyncClient) -> None:
+    with _demo.own_server() as base, pytest.raises(WebSocketUpgradeError) as caught:
+        async with open_websocket(client, f"{base}{path}"):
+            pass
+    assert caught.value.response is not None
+    assert caught.value.response.status_code == 404
+    assert caught.value.response.text.startswith("nothing is here; try /echo, ")
+
+
+@pytest.mark.parametrize("auth", [None, ("alice", "wrong")])
+async def test_login_is_refused(auth: tuple[str, str] | None, client: httpx2.AsyncClient) -> None:
+    with _demo.own_server() as base, pytest.raises(WebSocketUpgradeError, match="401 Unauthorized"):
+        async with open_websocket(client, f"{base}/login", auth=auth):
+            pass

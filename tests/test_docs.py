@@ -6,8 +6,7 @@ Each ```python block runs on its own:
 * any other is a fragment, which may ``await``. It finds imported what the library exports, ``httpx2``, ``trio``
   and ``math``, and has ``client``, an open client, and ``ws``, a session with ``/echo``.
 
-``wss://example.com`` and ``ws://example.com`` stand for the test's server. There, ``/echo`` sends back what it
-receives, and ``/feed`` waits for a message, sends three and closes with 1000.
+``wss://example.com`` and ``ws://example.com`` stand for the demonstration's server, ``python -m httpx2_trio_ws --serve``.
 """
 
 from __future__ import annotations
@@ -16,16 +15,15 @@ import ast
 import inspect
 import math
 import re
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx2
 import pytest
 import trio
-from websockets.sync.server import ServerConnection, serve
 
 import httpx2_trio_ws
+from httpx2_trio_ws._demo import own_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,28 +52,13 @@ def name_of(block: Block) -> str:
     return f"{block.page.relative_to(ROOT)}:{block.line + 1}"
 
 
-def handle(connection: ServerConnection) -> None:
-    assert connection.request is not None
-    if connection.request.path.startswith("/echo"):
-        for message in connection:
-            connection.send(message)
-    else:
-        connection.recv()
-        for text in ("one", "two", "three"):
-            connection.send(text)
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """In a thread: the programs have an event loop of their own."""
-    with pytest.MonkeyPatch.context() as patch, serve(handle, "127.0.0.1", 0, max_size=None) as server:
+    """It runs in a thread, as the programs have an event loop of their own."""
+    with pytest.MonkeyPatch.context() as patch, own_server() as base:
         for name in ("no_proxy", "NO_PROXY"):  # the machine's proxy, if it has one, cannot reach its loopback
             patch.setenv(name, "127.0.0.1")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
-        server.shutdown()
-        thread.join()
+        yield base
 
 
 async def run_fragment(code: Any, names: dict[str, Any], url: str) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import runpy
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.server import ServerConnection, basic_auth
 
 from httpx2_trio_ws import WebSocketDisconnect
+from httpx2_trio_ws._demo import own_server
 
 from .memory import CLOSE, close_frame, text
 from .servers import read_request, scripted_server, tcp_server, websocket_server
@@ -35,7 +37,14 @@ if TYPE_CHECKING:
 
     from .memory import Peer
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+# What docs/examples.md says to try each with.
+URLS = dict(
+    re.findall(
+        r"^\| `(\w+)\.py` \|.*\| `(\S+)` \|$", (ROOT / "docs/examples.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+)
 
 
 def load(name: str) -> Callable[..., Awaitable[None]]:
@@ -75,6 +84,37 @@ def test_every_example_is_run_here() -> None:
     for name in names:
         assert re.search(rf"(await |start_soon\(|\[|, ){name}\b", source), f"{name} is loaded and not run"
         assert (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").count(f"python examples/{name}.py ws") == 1
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_usage(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(example)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(example), run_name="__main__")
+    (url,) = re.findall(rf"python examples/{example.name} (ws://\S+)", example.read_text(encoding="utf-8"))
+    assert caught.value.code == f"usage: python {example} URL, such as {url} (see docs/examples.md)"
+    assert URLS[example.stem] == url
+
+
+# -- with the demonstration's server ---------------------------------------------------------------
+
+# The last line that each prints. The two that take long, timeouts and graceful_shutdown, have tests of their own below.
+LAST_LINES = {
+    "quickstart": "closed: 1000",
+    "many_feeds": "600 messages from 20 feeds",
+    "errors_except_star": "the server has closed properly; the total is 55",
+    "errors_catch": "the server has closed properly; the total is 55",
+    "request_response": r"\d+ squared is \d+",
+    "worker_pool": "closed by the server with 1000; 15 jobs came",
+    "auth_and_subprotocol": "without a password: the server refused the WebSocket with 401 Unauthorized; pass auth= to log in",
+}
+
+
+@pytest.mark.parametrize("name", LAST_LINES)
+async def test_with_the_demonstrations_server(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with own_server() as base:
+        await load(name)(base + URLS[name].removeprefix("ws://127.0.0.1:8765"))
+    assert re.fullmatch(LAST_LINES[name], capsys.readouterr().out.splitlines()[-1])
 
 
 # -- quickstart, many_feeds ------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from httpx2_trio_ws import (
     WebSocketDisconnect,
     WebSocketKeepaliveTimeout,
     WebSocketNetworkError,
+    WebSocketProtocolError,
     connect_websocket,
     open_websocket,
 )
@@ -269,3 +270,33 @@ async def test_what_waits_in_whole_frames_goes_with_the_goodbye(autojump_clock: 
             frames = await (await peers.receive()).frames()
             assert [int(f.payload[:1]) for f in frames[:-1]] == numbers
             assert frames[-1] == (CLOSE, (1001).to_bytes(2))
+
+
+async def test_a_failure_is_told_where_the_block_is_cancelled_in_its_grace(autojump_clock: object) -> None:
+    with pytest.raises(ExceptionGroup) as caught, trio.CancelScope() as scope:
+        async with memory_session() as (_, peer):
+            await peer.send(bytes((0x83, 0)))  # a reserved opcode
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert caught.group_contains(WebSocketProtocolError)
+
+
+async def test_receivers_are_served_in_the_order_of_their_calls() -> None:
+    """Also by the call in 32 that lets others run."""
+    called: list[int] = []
+    served: list[tuple[str | bytes, int]] = []
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        await peer.send(*(text(f"{number:02}") for number in range(33)))
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(30):
+            await ws.receive()
+
+        async def receive(task: int) -> None:
+            called.append(task)
+            served.append((await ws.receive(), task))
+
+        async with trio.open_nursery() as nursery:
+            for task in range(3):
+                nursery.start_soon(receive, task)
+    assert [task for _, task in sorted(served, key=str)] == called
