@@ -58,7 +58,8 @@ def tests(session: nox.Session) -> None:
     tmp = Path(session.create_tmp())
     env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
     session.run("coverage", "erase", env=env)
-    session.run("coverage", "run", "-m", "pytest", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs, env=env)
+    pytest = ("-m", "pytest", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
+    session.run("coverage", "run", *pytest, "--ignore=tests/hostile", env=env)
     session.run("coverage", "combine", "--quiet", env=env)
     if not session.posargs:
         session.run("coverage", "report", env=env)
@@ -82,6 +83,13 @@ def oldest(session: nox.Session) -> None:
     modules = ["tests/protocol", "tests/test_handshake.py", "tests/test_failures.py", "tests/test_docs.py"]
     session.run(*pytest, *modules, "-k", "not go_deep", env=env)
     session.run("python", "-m", "httpx2_trio_ws")
+
+
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """Play the table of hostile servers. It has real deadlines, so it runs without coverage's weight."""
+    install(session, "test")
+    session.run("pytest", "-o", f"cache_dir={session.create_tmp()}", "tests/hostile", *session.posargs)
 
 
 @nox.session
