@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,11 @@ import trustme
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and programs that are started from there
+# inherit that; the tests that press Ctrl-C on one would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
