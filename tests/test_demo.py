@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -133,30 +132,6 @@ async def test_program_where_the_server_does_not_echo() -> None:
     async with websocket_server(silent) as url:
         status, _, errors = await run_program("--timeout", "0.2", url)
     assert (status, errors) == (1, f"{PROGRAM}TooSlowError: no answer within 0.2 s; is it an echo server?\n")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
-async def test_program_that_serves_until_it_is_interrupted(client: httpx2.AsyncClient) -> None:
-    async with trio.open_nursery() as nursery:
-        command = [sys.executable, "-X", "dev", "-W", "error", "-m", "httpx2_trio_ws", "--serve", "0"]
-        # A status other than 0 fails; so does anything on standard error, as it is in the output.
-        program = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        process: trio.Process = await nursery.start(program)
-        assert process.stdout is not None
-        output = b""
-        async with process.stdout:
-            while b"Ctrl-C" not in output:
-                output += (await process.stdout.receive_some()) or pytest.fail(f"it ended after {output!r}")
-            urls = re.findall(r"^(ws://127\.0\.0\.1:\d+)(/\S+) +\S", output.decode(), re.MULTILINE)
-            assert [path for _, path in urls] == list(_demo.PATHS)
-            async with open_websocket(client, f"{urls[0][0]}/echo") as ws:
-                process.send_signal(signal.SIGINT)
-                with pytest.raises(WebSocketDisconnect) as caught:  # an open session does not keep it from ending
-                    await ws.receive()
-            while more := await process.stdout.receive_some():
-                output += more
-    assert caught.value.code == 1001
-    assert output.endswith(b"Ctrl-C ends it.\n")
 
 
 def test_help_says_what_the_url_is() -> None:
