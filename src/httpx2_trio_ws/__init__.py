@@ -22,7 +22,7 @@ from ._exceptions import (
 )
 from ._options import OpenOptions
 from ._results import PongWaiter, Statistics
-from ._trio import WebSocketSession, connect_websocket, open_websocket, open_websocket_url
+from ._trio import WebSocketSession, WebSocketStream, connect_websocket, open_websocket, open_websocket_url
 
 __version__ = "0.1.0"
 
@@ -40,6 +40,7 @@ __all__ = [
     "WebSocketNetworkError",
     "WebSocketProtocolError",
     "WebSocketSession",
+    "WebSocketStream",
     "WebSocketUpgradeError",
     "connect_websocket",
     "open_websocket",

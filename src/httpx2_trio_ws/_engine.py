@@ -179,6 +179,8 @@ class Engine:
                 await outbox.wait_control()
             if inbox.is_full() and not self._closed_here:
                 await self._pause()
+            elif connection.has_input:
+                await self.runtime.checkpoint()  # much has been done without waiting: let others run
             self._drain_on()
             if not connection.has_input:
                 return
@@ -276,9 +278,13 @@ class Engine:
     def raise_ended(self, error: WebSocketException | None) -> NoReturn:
         """Raise what ended the session, in one more task; a failure is told by this."""
         assert error is not None
+        self.told()
+        raise error._again()
+
+    def told(self) -> None:
+        """The user knows of a failure, or does not want to: it is not raised in the nursery."""
         self._told = True
         self._grace_over.set()
-        raise error._again()
 
     def _end(self, error: WebSocketException) -> None:
         """From now on every call raises ``error``; those that wait are woken."""

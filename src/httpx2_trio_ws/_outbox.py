@@ -44,6 +44,7 @@ class Outbox:
         "_turns",
         "_wake",
         "_written",
+        "control_size",
         "idle",
         "size",
     )
@@ -66,6 +67,8 @@ class Outbox:
         self._written = 0
         #: Bytes of messages that have not been handed to the transport.
         self.size = 0
+        #: Bytes of control frames that wait.
+        self.control_size = 0
         #: The send loop sleeps and nothing waits.
         self.idle = True
 
@@ -79,7 +82,7 @@ class Outbox:
     async def wait_turn(self) -> None:
         """Wait until a frame may be pushed, first come first served.
 
-        The caller pushes at once after this, unless the session has ended meanwhile.
+        The caller pushes at once after this, or calls :meth:`pass_turn`, unless the session has ended meanwhile.
         """
         turn = self._runtime.event()
         self._turns.append(turn)
@@ -99,6 +102,11 @@ class Outbox:
         if self._turns and not self._admitting:
             self._admitting = True
             self._turns.popleft().set()
+
+    def pass_turn(self) -> None:
+        """After :meth:`wait_turn`, instead of a push: the turn is the next one's."""
+        if self.size <= HIGH_WATER:
+            self._admit()
 
     def push(self, frame: bytes) -> None:
         """Queue a message's frame, or our own close frame after the messages before it."""
@@ -120,6 +128,7 @@ class Outbox:
     def push_control(self, frames: bytes) -> None:
         """Queue control frames, ahead of the messages."""
         self._control.append(frames)
+        self.control_size += len(frames)
         self.wake()
 
     def wake(self) -> None:
@@ -134,11 +143,6 @@ class Outbox:
         self._handed.append((number, handed))
         await handed.wait()
         return self._written >= number
-
-    @property
-    def control_size(self) -> int:
-        """Bytes of control frames that wait."""
-        return sum(map(len, self._control))
 
     async def wait_control(self) -> None:
         """Wait until the control frames that wait now are being written, or never will be."""
@@ -167,8 +171,7 @@ class Outbox:
             if self._control:
                 self._batch = []
                 self._on_wire = memoryview(b"".join(self._control))
-                self._control.clear()
-                self._release_control()
+                self._clear_control()
             elif self._frames:
                 self._take_batch()
         elif self._control and self._batch:
@@ -255,11 +258,12 @@ class Outbox:
     def broken(self) -> None:
         """Nothing can be written any more."""
         self._on_wire = None
-        self._control.clear()
-        self._release_control()
+        self._clear_control()
         self.discard()
 
-    def _release_control(self) -> None:
+    def _clear_control(self) -> None:
+        self._control.clear()
+        self.control_size = 0
         if self._drained is not None:
             self._drained.set()
             self._drained = None

@@ -240,6 +240,15 @@ class Session:
         if not await self._outbox.wait_handed():
             self._engine.raise_ended(self._engine.no_send)
 
+    async def _wait_room(self) -> None:
+        """Wait until a send need not wait for earlier ones; raise if none can be sent any more."""
+        engine, outbox = self._engine, self._outbox
+        if engine.no_send is None and outbox.must_wait:
+            await outbox.wait_turn()
+            outbox.pass_turn()
+        if engine.no_send is not None:
+            engine.raise_ended(engine.no_send)
+
     # -- pings ---------------------------------------------------------------------------------
 
     async def ping(self, payload: bytes = b"") -> PongWaiter:

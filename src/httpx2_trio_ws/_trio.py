@@ -13,6 +13,7 @@ from ._options import OpenOptions, with_options
 from ._request import Opening, prepare
 from ._runtime._trio import TRIO
 from ._session import Session
+from ._stream import ByteTunnel, check_max_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,6 +23,44 @@ class WebSocketSession(Session, trio.abc.Channel[str | bytes]):
     """A session on trio; it is a :class:`trio.abc.Channel` of ``str | bytes``."""
 
     __slots__ = ()
+
+
+class WebSocketStream(trio.abc.Stream):
+    """A session as a stream of bytes, to carry TLS, SSH, VNC or a database's protocol through a WebSocket.
+
+    Bytes are sent in binary messages of up to 64 KiB; those that arrive are joined, whatever their boundaries. The
+    end of the stream is the peer's close frame with code 1000 or 1001. A text message closes the session with 1003.
+
+    Args:
+        session: an open session. Nothing else should send to it or receive from it. The stream does not outlive its
+            block; leaving that or :meth:`aclose` ends both.
+    """
+
+    def __init__(self, session: WebSocketSession) -> None:
+        self._tunnel = ByteTunnel(session, trio.BusyResourceError)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive at least one byte, and at most ``max_bytes``; ``b""`` at the end. Cancelling loses nothing.
+
+        Raises:
+            TypeError, ValueError: ``max_bytes`` is not a positive int or ``None``, which is no limit.
+            trio.BrokenResourceError: the session failed, or the peer closed it with another code.
+            trio.ClosedResourceError: it was closed on our side.
+            trio.BusyResourceError: another task is receiving.
+        """
+        return await self._tunnel.receive(check_max_bytes(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send ``data``. If cancelled, a part of it may have been sent. Exceptions as from :meth:`receive_some`."""
+        await self._tunnel.send(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until less than 64 KiB wait to be sent. Exceptions as from :meth:`receive_some`."""
+        await self._tunnel.wait_room()
+
+    async def aclose(self) -> None:
+        """Close the session with 1000; if cancelled, drop its connection."""
+        await self._tunnel.aclose()
 
 
 @with_options
@@ -90,4 +129,7 @@ def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOpt
 
 def _check_trio() -> None:
     if not trio.lowlevel.in_trio_run():
-        raise RuntimeError("this needs trio: run it inside trio.run(), not under asyncio or another event loop")
+        raise RuntimeError(
+            "this needs trio: run it inside trio.run(), or import the same names from httpx2_trio_ws.anyio, which "
+            "run on asyncio, too"
+        )

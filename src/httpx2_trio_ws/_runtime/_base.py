@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -44,7 +44,7 @@ class Nursery(Protocol):
 
     @property
     def cancel_scope(self) -> Any: ...
-    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any) -> object: ...
+    def start_soon(self, async_fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object: ...
 
 
 class Runtime(Protocol):

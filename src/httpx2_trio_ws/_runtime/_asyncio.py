@@ -1,0 +1,79 @@
+"""The runtime on asyncio and uvloop: anyio's task groups and cancel scopes, asyncio's own events and turns.
+
+asyncio has two kinds of cancellation. anyio's is of a scope, and is delivered until the scope is left. asyncio's own
+(``Task.cancel()``, and with it ``asyncio.timeout`` and ``asyncio.TaskGroup``) is delivered once, and goes through
+anyio's shields. The session runs in tasks of its own, which nobody can reach with the second kind; what it may meet is
+in the calls of the session, and there each wait loses nothing if it is interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import anyio
+import anyio.lowlevel
+
+from ._base import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from ._base import CancelScope, Event, Nursery
+
+
+class _Event(asyncio.Event):
+    """An event whose :meth:`wait` lets others run also when it is set already, as trio's does."""
+
+    async def wait(self) -> Any:
+        if self.is_set():
+            await asyncio.sleep(0)
+        else:
+            await super().wait()
+
+
+async def _checkpoint() -> None:
+    await asyncio.sleep(0)
+
+
+async def _shielded_checkpoint() -> None:
+    # What called this has taken or given a message already, so it may not be interrupted by either kind.
+    with anyio.CancelScope(shield=True):
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError as exc:
+            # asyncio's own; it comes again at the next wait. It was counted once, and must stay counted once.
+            task = cast("asyncio.Task[Any]", asyncio.current_task())
+            task.uncancel()
+            task.cancel(*exc.args)
+
+
+class AsyncioRuntime(Runtime):
+    """See :class:`Runtime`. One for each session, as it is bound to the running loop."""
+
+    event: Callable[[], Event] = staticmethod(_Event)
+    cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
+    checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
+    checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(anyio.lowlevel.checkpoint_if_cancelled)
+    shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(_shielded_checkpoint)
+    sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
+    open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
+    wait_readable: Callable[[Any], Awaitable[object]] = staticmethod(anyio.wait_readable)
+    wait_writable: Callable[[Any], Awaitable[object]] = staticmethod(anyio.wait_writable)
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        # uvloop's clock counts in milliseconds and stands still between two turns; time.monotonic() is the same
+        # clock, as it is now.
+        self.now = loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+
+    def is_cancellation(self, exc: BaseException) -> bool:
+        if isinstance(exc, BaseExceptionGroup):
+            return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
+        return isinstance(exc, asyncio.CancelledError)
+
+    def socket_of(self, network_stream: Any) -> Any | None:  # noqa: ARG002 (the runtime's name for it)
+        # The loop's own transport has the socket.
+        return None

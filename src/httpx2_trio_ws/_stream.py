@@ -1,0 +1,119 @@
+"""A session as a stream of bytes, to tunnel TLS, SSH, VNC or a database's protocol through a WebSocket.
+
+What the streams of trio and of anyio share; the two faces are :class:`httpx2_trio_ws.WebSocketStream` and
+:class:`httpx2_trio_ws.anyio.WebSocketStream`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from ._exceptions import (
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketInvalidTypeReceived,
+    WebSocketNetworkError,
+    WebSocketProtocolError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ._session import Session
+
+# Bytes are sent in messages of at most so many: what servers take without being asked to.
+_MESSAGE_SIZE = 65536
+
+
+class ByteTunnel:
+    """The bytes of a session's binary messages, whose boundaries mean nothing.
+
+    Args:
+        session: an open session; nothing else should send to it or receive from it.
+        busy: the exception of the loop's streams for a second task in the same call.
+    """
+
+    def __init__(self, session: Session, busy: type[Exception]) -> None:
+        self._session = session
+        self._busy = busy
+        self._in_use: set[str] = set()
+        self._closed = False
+        self._rest = b""
+        self._end: WebSocketNetworkError | WebSocketProtocolError | None = None
+
+    async def receive(self, max_bytes: int) -> bytes:
+        """At least one byte; ``b""`` once the peer has closed with 1000 or 1001. Always a schedule point."""
+        with self._alone("receiving"):
+            await self._ready()
+            while not self._rest:
+                if self._end is not None:
+                    raise self._end._again()
+                try:
+                    self._rest = await self._session.receive_bytes()
+                except WebSocketDisconnect as exc:
+                    if exc.code in (1000, 1001):
+                        return b""
+                    # Whatever else it says, the data is cut short.
+                    self._end = WebSocketNetworkError(str(exc))
+                    self._end.__cause__ = exc
+                except WebSocketInvalidTypeReceived as exc:
+                    self._end = WebSocketProtocolError(1003, "a text message among bytes")
+                    self._end.__cause__ = exc
+                    self._session._engine.begin_close(1003, self._end.reason)
+            data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+            return data
+
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it. If cancelled, a part may have been sent. Always a schedule point."""
+        with self._alone("sending"):
+            await self._ready()
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), _MESSAGE_SIZE):
+                await self._session.send_bytes(view[start : start + _MESSAGE_SIZE])
+
+    async def wait_room(self) -> None:
+        """Wait until :meth:`send` might not wait."""
+        with self._alone("sending"):
+            await self._ready()
+            await self._session._wait_room()
+
+    async def aclose(self) -> None:
+        """Close the session with 1000; when cancelled, drop its connection at once.
+
+        A failure that no call has told stays untold: closing a broken stream is no error.
+        """
+        self._closed = True
+        self._session._engine.told()
+        await self._session.aclose()
+
+    async def _ready(self) -> None:
+        self._check_open()
+        await self._session._runtime.checkpoint()
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise WebSocketClosedError("the stream was closed")
+
+    @contextlib.contextmanager
+    def _alone(self, what: str) -> Generator[None]:
+        if what in self._in_use:
+            raise self._busy(f"another task is {what} on this stream already")
+        self._in_use.add(what)
+        try:
+            yield
+        finally:
+            self._in_use.discard(what)
+
+
+def check_max_bytes(max_bytes: int | None) -> int:
+    """``max_bytes`` of a receiving call; ``None`` is no limit."""
+    if max_bytes is None:
+        return sys.maxsize
+    if not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes must be an int or None, not {max_bytes!r}")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes must be at least 1, not {max_bytes}")
+    return max_bytes

@@ -1,0 +1,186 @@
+"""The library on whatever event loop anyio runs: asyncio, uvloop or trio.
+
+The names are those of :mod:`httpx2_trio_ws`, and so is the session's code. On trio it is the same session; on
+asyncio its loops are children of an :mod:`anyio` task group, and both kinds of cancellation, anyio's scopes and
+asyncio's own ``Task.cancel()``, leave it sound.
+
+async with httpx2.AsyncClient() as client:
+    async with open_websocket(client, "wss://example.com/feed") as ws:
+        await ws.send_text("hello")
+        async for message in ws:
+            print(message)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NoReturn, Unpack
+
+import anyio.abc
+import httpx2
+import trio
+
+from . import (
+    CloseCode,
+    OpenOptions,
+    PongWaiter,
+    Statistics,
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketHandshakeTimeout,
+    WebSocketInvalidTypeReceived,
+    WebSocketKeepaliveTimeout,
+    WebSocketNetworkError,
+    WebSocketProtocolError,
+    WebSocketUpgradeError,
+)
+from ._open import connect_session, open_session
+from ._options import with_options
+from ._request import Opening, prepare
+from ._runtime._asyncio import AsyncioRuntime
+from ._runtime._trio import TRIO
+from ._session import Session
+from ._stream import ByteTunnel, check_max_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from ._runtime import Runtime
+
+__all__ = [
+    "CloseCode",
+    "OpenOptions",
+    "PongWaiter",
+    "Statistics",
+    "WebSocketClosedError",
+    "WebSocketDisconnect",
+    "WebSocketException",
+    "WebSocketHandshakeTimeout",
+    "WebSocketInvalidTypeReceived",
+    "WebSocketKeepaliveTimeout",
+    "WebSocketNetworkError",
+    "WebSocketProtocolError",
+    "WebSocketSession",
+    "WebSocketStream",
+    "WebSocketUpgradeError",
+    "connect_websocket",
+    "open_websocket",
+    "open_websocket_url",
+]
+
+
+_NO_HALF_CLOSE = "a WebSocket cannot be closed in one direction only; use close() or aclose()"
+
+
+class WebSocketSession(Session, anyio.abc.ObjectStream[str | bytes]):
+    """A session on any loop; it is an :class:`anyio.abc.ObjectStream` of ``str | bytes``."""
+
+    # anyio's generic code passes the message by this name, trio's by another.
+    async def send(self, item: str | bytes) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As ``send()`` of the trio session."""
+        await super().send(item)
+
+    async def send_eof(self) -> NoReturn:
+        """A WebSocket has no half-close: a close frame ends both directions (RFC 6455 §1.4).
+
+        Raises:
+            NotImplementedError: always, as from anyio's TLS streams. Use :meth:`close`.
+        """
+        raise NotImplementedError(_NO_HALF_CLOSE)
+
+
+class WebSocketStream(anyio.abc.ByteStream):
+    """A session as a stream of bytes; see :class:`httpx2_trio_ws.WebSocketStream`."""
+
+    def __init__(self, session: WebSocketSession) -> None:
+        self._tunnel = ByteTunnel(session, anyio.BusyResourceError)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Receive at least one byte, and at most ``max_bytes``. Cancelling loses nothing.
+
+        Raises:
+            TypeError, ValueError: ``max_bytes`` is not a positive int.
+            anyio.EndOfStream: the peer closed the session with 1000 or 1001.
+            anyio.BrokenResourceError: the session failed, or the peer closed it with another code.
+            anyio.ClosedResourceError: it was closed on our side.
+            anyio.BusyResourceError: another task is receiving.
+        """
+        data = await self._tunnel.receive(check_max_bytes(max_bytes))
+        if not data:
+            raise anyio.EndOfStream
+        return data
+
+    async def send(self, item: bytes) -> None:
+        """Send ``item``. If cancelled, a part of it may have been sent. Exceptions as from :meth:`receive`."""
+        await self._tunnel.send(item)
+
+    async def send_eof(self) -> NoReturn:
+        """As :meth:`WebSocketSession.send_eof`."""
+        raise NotImplementedError(_NO_HALF_CLOSE)
+
+    async def aclose(self) -> None:
+        """Close the session with 1000; if cancelled, drop its connection."""
+        await self._tunnel.aclose()
+
+
+@with_options
+@contextlib.asynccontextmanager
+async def open_websocket(
+    client: httpx2.AsyncClient, url: httpx2.URL | str, **options: Unpack[OpenOptions]
+) -> AsyncGenerator[WebSocketSession]:
+    """As :func:`httpx2_trio_ws.open_websocket`, in a task group of its own.
+
+    On asyncio, cancelling the task that is in the block, once or more often, ends the session as cancelling its
+    scope does.
+    """
+    async with open_session(_prepare(client, url, options), WebSocketSession) as session:
+        yield session
+
+
+@with_options
+@contextlib.asynccontextmanager
+async def open_websocket_url(url: httpx2.URL | str, **options: Unpack[OpenOptions]) -> AsyncGenerator[WebSocketSession]:
+    """As :func:`open_websocket`, with a client of its own that lives as long as the session.
+
+    For many sessions share one client instead: making one loads the certificates anew.
+    """
+    _runtime()  # before the client is made
+    async with (
+        httpx2.AsyncClient() as client,
+        open_session(_prepare(client, url, options), WebSocketSession) as session,
+    ):
+        yield session
+
+
+@with_options
+async def connect_websocket(
+    task_group: anyio.abc.TaskGroup,
+    client: httpx2.AsyncClient,
+    url: httpx2.URL | str,
+    **options: Unpack[OpenOptions],
+) -> WebSocketSession:
+    """As :func:`httpx2_trio_ws.connect_websocket`: open a session that lives in ``task_group``, beside other tasks."""
+    if not isinstance(task_group, anyio.abc.TaskGroup):
+        raise TypeError(
+            "the first argument is the task group that the session is to live in, from "
+            f"anyio.create_task_group(), not {task_group!r}"
+        )
+    return await connect_session(_prepare(client, url, options), task_group, WebSocketSession)
+
+
+def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
+    return prepare(_runtime(), client, url, options)
+
+
+def _runtime() -> Runtime:
+    """The runtime for the loop that runs here."""
+    if trio.lowlevel.in_trio_task():
+        return TRIO
+    try:
+        return AsyncioRuntime()
+    except RuntimeError:
+        raise RuntimeError(
+            "this needs an event loop: run it inside anyio.run(), asyncio.run() or trio.run(), or use "
+            "httpx2_trio_ws.sync in blocking code"
+        ) from None
