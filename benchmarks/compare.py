@@ -1,6 +1,6 @@
-"""Time per message of whole sessions on trio: this library, httpx2's own sessions, websockets.trio.
+"""Time per message of whole sessions: this library beside httpx2's own, websockets and aiohttp.
 
-    python benchmarks/compare.py [--rounds 7] [--json FILE]
+    python benchmarks/compare.py [--rounds 7] [--loops trio asyncio uvloop threads] [--json FILE]
 
 Each measurement is a process of its own against one server process on loopback that does little more than
 move bytes. The contenders take turns, round by round, so that a change in the machine's speed meets all of
@@ -10,6 +10,7 @@ them; what is quoted are ratios of medians. Compression is off for all; everythi
 from __future__ import annotations
 
 import argparse
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -27,7 +28,8 @@ from typing import Any
 
 SIZE = 125  # bytes of text per message
 MESSAGES = {"flood": 30_000, "burst": 30_000, "echo": 3_000}
-CONTENDERS = ("httpx2-trio-ws", "httpx2", "websockets.trio")
+Times = tuple[float, float]
+Results = dict[str, dict[str, list[dict[str, float]]]]
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -89,7 +91,7 @@ def run_server() -> None:
 # -- the contenders, each in a process of its own ------------------------------------------------
 
 
-async def work(workload: str, count: int, send: Any, receive: Any) -> tuple[float, float]:
+async def work(workload: str, count: int, send: Any, receive: Any) -> Times:
     """Wall and CPU seconds of one workload."""
     message = "x" * SIZE
     if workload == "flood":
@@ -109,7 +111,36 @@ async def work(workload: str, count: int, send: Any, receive: Any) -> tuple[floa
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-async def run_ours(url: str, workload: str, count: int) -> tuple[float, float]:
+def block(workload: str, count: int, send: Any, receive: Any) -> Times:
+    """As :func:`work`, blocking."""
+    message = "x" * SIZE
+    if workload == "flood":
+        send(message)
+    wall, cpu = time.perf_counter(), time.process_time()
+    if workload == "flood":
+        for _ in range(count):
+            receive()
+    elif workload == "burst":
+        for _ in range(count):
+            send(message)
+        receive()
+    else:
+        for _ in range(count):
+            send(message)
+            receive()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+async def ours(url: str, workload: str, count: int) -> Times:
+    import httpx2
+
+    from httpx2_trio_ws.anyio import open_websocket
+
+    async with httpx2.AsyncClient() as client, open_websocket(client, url, compression=None) as ws:
+        return await work(workload, count, ws.send_text, ws.receive_text)
+
+
+async def ours_on_trio(url: str, workload: str, count: int) -> Times:
     import httpx2
 
     from httpx2_trio_ws import open_websocket
@@ -118,58 +149,153 @@ async def run_ours(url: str, workload: str, count: int) -> tuple[float, float]:
         return await work(workload, count, ws.send_text, ws.receive_text)
 
 
-async def run_httpx2(url: str, workload: str, count: int) -> tuple[float, float]:
+def ours_blocking(url: str, workload: str, count: int) -> Times:
+    import httpx2
+
+    from httpx2_trio_ws.sync import open_websocket
+
+    with httpx2.Client() as client, open_websocket(client, url, compression=None) as ws:
+        return block(workload, count, ws.send_text, ws.receive_text)
+
+
+async def native(url: str, workload: str, count: int) -> Times:
     import httpx2
 
     async with httpx2.AsyncClient() as client, client.websocket(url) as ws:
         return await work(workload, count, ws.send_text, ws.receive_text)
 
 
-async def run_websockets(url: str, workload: str, count: int) -> tuple[float, float]:
+def native_blocking(url: str, workload: str, count: int) -> Times:
+    import httpx2
+
+    with httpx2.Client() as client, client.websocket(url) as ws:
+        return block(workload, count, ws.send_text, ws.receive_text)
+
+
+async def websockets_trio(url: str, workload: str, count: int) -> Times:
     from websockets.trio.client import connect
 
     async with connect(url, compression=None) as ws:
         return await work(workload, count, ws.send, ws.recv)
 
 
-def run_contender(name: str, workload: str, count: int, port: str) -> None:
+async def websockets_asyncio(url: str, workload: str, count: int) -> Times:
+    from websockets.asyncio.client import connect
+
+    async with connect(url, compression=None) as ws:
+        return await work(workload, count, ws.send, ws.recv)
+
+
+def websockets_sync(url: str, workload: str, count: int) -> Times:
+    from websockets.sync.client import connect
+
+    with connect(url, compression=None) as ws:
+        return block(workload, count, ws.send, ws.recv)
+
+
+async def aiohttp(url: str, workload: str, count: int) -> Times:
+    from aiohttp import ClientSession
+
+    async with ClientSession() as session, session.ws_connect(url) as ws:
+        return await work(workload, count, ws.send_str, ws.receive_str)
+
+
+def on_trio(run: Any, *args: Any) -> Times:
     import trio
 
-    run = dict(zip(CONTENDERS, (run_ours, run_httpx2, run_websockets), strict=True))[name]
-    wall, cpu = trio.run(run, f"ws://127.0.0.1:{port}/{workload}/{count}", workload, count)
+    times: Times = trio.run(run, *args)
+    return times
+
+
+def on_asyncio(run: Any, *args: Any) -> Times:
+    times: Times = asyncio.run(run(*args))
+    return times
+
+
+def on_uvloop(run: Any, *args: Any) -> Times:
+    import uvloop
+
+    times: Times = uvloop.run(run(*args))
+    return times
+
+
+def on_threads(run: Any, *args: Any) -> Times:
+    times: Times = run(*args)
+    return times
+
+
+# By event loop; the first of each is what the others are compared with.
+CONTENDERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "trio": (on_trio, {"httpx2-trio-ws": ours_on_trio, "httpx2": native, "websockets": websockets_trio}),
+    "asyncio": (
+        on_asyncio,
+        {"httpx2-trio-ws": ours, "httpx2": native, "websockets": websockets_asyncio, "aiohttp": aiohttp},
+    ),
+    "uvloop": (
+        on_uvloop,
+        {"httpx2-trio-ws": ours, "httpx2": native, "websockets": websockets_asyncio, "aiohttp": aiohttp},
+    ),
+    "threads": (
+        on_threads,
+        {"httpx2-trio-ws": ours_blocking, "httpx2": native_blocking, "websockets": websockets_sync},
+    ),
+}
+
+
+def run_contender(loop: str, name: str, workload: str, count: int, port: str) -> None:
+    start, contenders = CONTENDERS[loop]
+    wall, cpu = start(contenders[name], f"ws://127.0.0.1:{port}/{workload}/{count}", workload, count)
     print(json.dumps({"wall_us": wall / count * 1e6, "cpu_us": cpu / count * 1e6}))
 
 
 # -- the comparison ------------------------------------------------------------------------------
 
 
-def measure(rounds: int, port: str, workloads: list[str]) -> dict[str, dict[str, list[dict[str, float]]]]:
-    results: dict[str, dict[str, list[dict[str, float]]]] = {w: {c: [] for c in CONTENDERS} for w in workloads}
+def measure(rounds: int, port: str, loop: str, workloads: list[str]) -> Results:
+    contenders = CONTENDERS[loop][1]
+    results: Results = {w: {c: [] for c in contenders} for w in workloads}
     for _ in range(rounds):
         for workload in workloads:
-            for contender in CONTENDERS:
-                command = [sys.executable, __file__, "--contender", contender, workload, str(MESSAGES[workload]), port]
-                out = subprocess.run(command, check=True, capture_output=True, text=True)
+            for contender in contenders:
+                what = ["--contender", loop, contender, workload, str(MESSAGES[workload]), port]
+                out = subprocess.run([sys.executable, __file__, *what], check=True, capture_output=True, text=True)
                 results[workload][contender].append(json.loads(out.stdout))
     return results
 
 
-def report(results: dict[str, dict[str, list[dict[str, float]]]]) -> None:
-    versions = {name: importlib.metadata.version(name) for name in ("httpx2-trio-ws", "httpx2", "websockets", "trio")}
-    print(f"Python {platform.python_version()}, {platform.machine()}, {json.dumps(versions)}")
-    print(f"{SIZE} bytes of text per message; medians in microseconds per message\n")
+def report(loop: str, results: Results) -> None:
     for workload, contenders in results.items():
         medians = {
             name: {unit: statistics.median(r[unit] for r in runs) for unit in ("wall_us", "cpu_us")}
             for name, runs in contenders.items()
         }
-        ours = medians[CONTENDERS[0]]
+        ours = next(iter(medians.values()))
         for name, median in medians.items():
             print(
-                f"{workload:6} {name:16} wall {median['wall_us']:8.2f} ({median['wall_us'] / ours['wall_us']:5.1f} x ours)"
-                f"   cpu {median['cpu_us']:8.2f} ({median['cpu_us'] / ours['cpu_us']:5.1f} x ours)"
+                f"{loop:8}{workload:6} {name:15} wall {median['wall_us']:8.2f} "
+                f"({median['wall_us'] / ours['wall_us']:5.1f} x ours)   "
+                f"cpu {median['cpu_us']:8.2f} ({median['cpu_us'] / ours['cpu_us']:5.1f} x ours)"
             )
-        print()
+        print(flush=True)
+
+
+def compare(rounds: int, loops: list[str], workloads: list[str]) -> dict[str, Results]:
+    packages = ("httpx2-trio-ws", "httpx2", "websockets", "aiohttp", "trio", "anyio", "uvloop")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    print(f"Python {platform.python_version()}, {platform.machine()}, {json.dumps(versions)}")
+    print(f"{SIZE} bytes of text per message; medians of {rounds} rounds in microseconds per message\n")
+    server = subprocess.Popen([sys.executable, __file__, "--server"], stdout=subprocess.PIPE, text=True)
+    results = {}
+    try:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        for loop in loops:
+            results[loop] = measure(rounds, port, loop, workloads)
+            report(loop, results[loop])
+    finally:
+        server.kill()
+        server.wait()
+    return results
 
 
 def main() -> None:
@@ -177,23 +303,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="write all measurements here")
     parser.add_argument("--workloads", nargs="+", default=list(MESSAGES), choices=list(MESSAGES))
+    parser.add_argument("--loops", nargs="+", default=["trio"], choices=list(CONTENDERS))
     parser.add_argument("--server", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--contender", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--contender", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.server:
         run_server()
     elif args.contender:
-        name, workload, count, port = args.contender
-        run_contender(name, workload, int(count), port)
+        loop, name, workload, count, port = args.contender
+        run_contender(loop, name, workload, int(count), port)
     else:
-        server = subprocess.Popen([sys.executable, __file__, "--server"], stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            results = measure(args.rounds, server.stdout.readline().strip(), args.workloads)
-        finally:
-            server.kill()
-            server.wait()
-        report(results)
+        results = compare(args.rounds, args.loops, args.workloads)
         if args.json:
             args.json.write_text(json.dumps(results, indent=1))
 

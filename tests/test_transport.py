@@ -13,8 +13,9 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketNetworkError, open_websocket
-from httpx2_trio_ws import _transport as transport_module
-from httpx2_trio_ws._transport import SocketTransport, StreamTransport
+from httpx2_trio_ws._runtime import _trio as transport_module
+from httpx2_trio_ws._runtime._trio import SocketTransport
+from httpx2_trio_ws._transport import StreamTransport
 
 from .memory import Peer, memory_session, text
 from .servers import scripted_server, tcp_server, upgrade

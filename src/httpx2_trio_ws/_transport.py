@@ -1,9 +1,9 @@
 """What carries a session: a byte stream that the httpx2 client opened.
 
-Two carriers. :class:`StreamTransport` works over any ``network_stream`` that an httpx2 transport hands out
-(TLS, proxies, ASGI, memory). :class:`SocketTransport` goes to the plain socket underneath, where there is
-one, and so pays the stream's timeouts and exception mapping never instead of once per read. It can also
-write without waiting, which saves a trip through the scheduler for each lone message.
+:class:`StreamTransport` works over any ``network_stream`` that an httpx2 transport hands out (TLS, proxies,
+ASGI, memory). Where there is a plain socket underneath, the event loop's runtime has a transport that goes to it,
+and so pays the stream's timeouts and exception mapping never instead of once per read. It can also write without
+waiting, which saves a trip through the scheduler for each lone message.
 """
 
 from __future__ import annotations
@@ -82,59 +82,24 @@ class StreamTransport:
         await self._response.aclose()
 
 
-class SocketTransport:
-    """Through the plain socket under the network stream."""
-
-    writes_now = True
-
-    def __init__(self, response: httpx2.Response, runtime: Runtime, socket: Any) -> None:
-        self._response = response
-        self._runtime = runtime
-        self._socket = socket
-        # The first read goes through the stream: it may hold bytes that came together with the 101.
-        # It hands those out whole, as they are part of one read of 64 KiB.
-        self._first = True
-
-    async def read(self) -> bytes:
-        try:
-            if self._first:
-                data = bytes(await self._response.extensions["network_stream"].read(2 * READ_SIZE))
-                self._first = False
-                return data
-            while True:
-                await self._runtime.wait_readable(self._socket)
-                try:
-                    # A closed socket's descriptor is -1: never one that the system gave out again.
-                    return os.read(self._socket.fileno(), READ_SIZE)
-                except BlockingIOError:
-                    continue
-        except Exception as exc:
-            raise CarrierError("reading from the connection failed") from exc
-
-    def write_now(self, data: bytes | memoryview) -> int:
-        try:
-            return os.write(self._socket.fileno(), data)
-        except BlockingIOError:
-            return 0
-        except OSError as exc:
-            raise CarrierError("writing to the connection failed") from exc
-
-    async def write(self, data: memoryview) -> int:
-        written = self.write_now(data)
-        if not written:
-            try:
-                await self._runtime.wait_writable(self._socket)
-            except Exception as exc:
-                raise CarrierError("writing to the connection failed") from exc
-        return written
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
+def write_now(socket: Any, data: bytes | memoryview) -> int:
+    """Write to a socket's descriptor what goes without waiting. Raises :exc:`CarrierError`."""
+    try:
+        # A closed socket's descriptor is -1: never one that the system gave out again.
+        return os.write(socket.fileno(), data)
+    except BlockingIOError:
+        return 0
+    except OSError as exc:
+        raise CarrierError("writing to the connection failed") from exc
 
 
 def transport_for(response: httpx2.Response, runtime: Runtime) -> Transport:
     """The fastest carrier for an upgraded response."""
-    socket = runtime.socket_of(response.extensions["network_stream"])
-    if socket is None:
-        return StreamTransport(response)
-    return SocketTransport(response, runtime, socket)
+    stream = response.extensions["network_stream"]
+    # Reading and writing a file descriptor with os.read and os.write is for POSIX. A TLS stream's socket carries
+    # ciphertext, so it must not be touched.
+    if os.name == "posix" and stream.get_extra_info("ssl_object") is None:
+        socket = stream.get_extra_info("socket")
+        if hasattr(socket, "fileno"):
+            return runtime.socket_transport(response, socket)
+    return StreamTransport(response)

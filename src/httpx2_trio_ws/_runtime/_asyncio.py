@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import anyio.lowlevel
 
+from ._asyncio_transport import LoopTransport
 from ._base import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
+
+    import httpx2
+
+    from httpx2_trio_ws._transport import Transport
 
     from ._base import CancelScope, Event, Nursery
 
@@ -56,14 +61,13 @@ class AsyncioRuntime(Runtime):
     event: Callable[[], Event] = staticmethod(_Event)
     cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
-    checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(anyio.lowlevel.checkpoint_if_cancelled)
     shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
-    wait_readable: Callable[[Any], Awaitable[object]] = staticmethod(anyio.wait_readable)
-    wait_writable: Callable[[Any], Awaitable[object]] = staticmethod(anyio.wait_writable)
 
     def __init__(self) -> None:
+        # anyio's function of this name finds the backend anew at each call, which takes longer than what it does.
+        self.checkpoint_if_cancelled = anyio.lowlevel.current_token().backend_class.checkpoint_if_cancelled
         loop = asyncio.get_running_loop()
         # uvloop's clock counts in milliseconds and stands still between two turns; time.monotonic() is the same
         # clock, as it is now.
@@ -74,6 +78,5 @@ class AsyncioRuntime(Runtime):
             return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
         return isinstance(exc, asyncio.CancelledError)
 
-    def socket_of(self, network_stream: Any) -> Any | None:  # noqa: ARG002 (the runtime's name for it)
-        # The loop's own transport has the socket.
-        return None
+    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
+        return LoopTransport(response, socket)

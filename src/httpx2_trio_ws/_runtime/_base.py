@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    import httpx2
+
+    from httpx2_trio_ws._transport import Transport
+
 
 class Event(Protocol):
     """A flag that tasks can wait for; set once."""
@@ -64,15 +68,11 @@ class Runtime(Protocol):
     shielded_checkpoint: Callable[[], Awaitable[object]]
     sleep_until: Callable[[float], Awaitable[object]]
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
-    #: Waits until a socket has bytes, or its end, to read. Always a schedule point.
-    wait_readable: Callable[[Any], Awaitable[object]]
-    #: Waits until a socket takes bytes.
-    wait_writable: Callable[[Any], Awaitable[object]]
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""
         ...
 
-    def socket_of(self, network_stream: Any) -> Any | None:
-        """The loop's own socket under an httpx2 network stream, if bytes may go through it as they are."""
+    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
+        """The carrier for an upgraded response whose network stream is a plain socket's."""
         ...

@@ -1,4 +1,4 @@
-"""The runtime that is trio itself: every name is trio's own, at no cost."""
+"""The runtime that is trio itself: every name is trio's own, at no cost. And the carrier for trio's sockets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,60 @@ from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
+from httpx2_trio_ws._transport import READ_SIZE, CarrierError, StreamTransport, write_now
+
 from ._base import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    import httpx2
+
+    from httpx2_trio_ws._transport import Transport
+
     from ._base import CancelScope, Event, Nursery
+
+
+class SocketTransport(StreamTransport):
+    """Through the plain socket under the network stream."""
+
+    writes_now = True
+
+    def __init__(self, response: httpx2.Response, socket: trio.socket.SocketType) -> None:
+        super().__init__(response)
+        self._socket = socket
+        # The first read goes through the stream: it may hold bytes that came together with the 101.
+        # It hands those out whole, as they are part of one read of 64 KiB.
+        self._first = True
+
+    async def read(self) -> bytes:
+        try:
+            if self._first:
+                data = bytes(await self._stream.read(2 * READ_SIZE))
+                self._first = False
+                return data
+            while True:
+                await trio.lowlevel.wait_readable(self._socket)
+                try:
+                    # A closed socket's descriptor is -1: never one that the system gave out again.
+                    return os.read(self._socket.fileno(), READ_SIZE)
+                except BlockingIOError:
+                    continue
+        except Exception as exc:
+            raise CarrierError("reading from the connection failed") from exc
+
+    def write_now(self, data: bytes | memoryview) -> int:
+        return write_now(self._socket, data)
+
+    async def write(self, data: memoryview) -> int:
+        written = write_now(self._socket, data)
+        if not written:
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+            except Exception as exc:
+                raise CarrierError("writing to the connection failed") from exc
+        return written
 
 
 class TrioRuntime(Runtime):
@@ -27,21 +74,18 @@ class TrioRuntime(Runtime):
     shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.cancel_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
-    wait_readable: Callable[[Any], Awaitable[object]] = staticmethod(trio.lowlevel.wait_readable)
-    wait_writable: Callable[[Any], Awaitable[object]] = staticmethod(trio.lowlevel.wait_writable)
 
     def is_cancellation(self, exc: BaseException) -> bool:
         if isinstance(exc, BaseExceptionGroup):
             return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
         return isinstance(exc, trio.Cancelled)
 
-    def socket_of(self, network_stream: Any) -> Any | None:
-        # Reading and writing a file descriptor with os.read and os.write is for POSIX. A TLS stream's
-        # socket carries ciphertext, so it must not be touched.
-        if os.name != "posix" or network_stream.get_extra_info("ssl_object") is not None:
-            return None
-        socket = network_stream.get_extra_info("socket")
-        return socket if isinstance(socket, trio.socket.SocketType) else None
+    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
+        return (
+            SocketTransport(response, socket)
+            if isinstance(socket, trio.socket.SocketType)
+            else StreamTransport(response)
+        )
 
 
 TRIO = TrioRuntime()
