@@ -2,7 +2,7 @@
 
 Each ```python block runs on its own:
 
-* a block with ``trio.run(`` in it is a program, and runs as it stands;
+* a block with ``trio.run(``, or another one of :data:`PROGRAM`, in it is a program, and runs as it stands;
 * any other is a fragment, which may ``await``. It finds imported what the library exports, ``httpx2``, ``trio``
   and ``math``, and has ``client``, an open client, and ``ws``, a session with ``/echo``.
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAM = re.compile(r"\b(trio|asyncio|anyio|uvloop)\.run\(|\bhttpx2\.Client\(")
 PLACEHOLDER = re.compile(r"wss?://example\.com")
 
 
@@ -73,7 +74,7 @@ async def run_fragment(code: Any, names: dict[str, Any], url: str) -> None:
 def test_block_runs(block: Block, server: str) -> None:
     source = "\n" * block.line + PLACEHOLDER.sub(server, block.code)  # so that tracebacks have the page's lines
     names: dict[str, Any] = {"__name__": "__main__"}
-    if "trio.run(" in block.code:
+    if PROGRAM.search(block.code):
         exec(compile(source, block.page, "exec", dont_inherit=True), names)
         return
     names |= {name: getattr(httpx2_trio_ws, name) for name in httpx2_trio_ws.__all__}
