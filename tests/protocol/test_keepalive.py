@@ -53,7 +53,9 @@ def test_timeout_is_counted_from_the_ping_not_from_when_it_was_due() -> None:
 def test_timeout_longer_than_the_interval() -> None:
     keepalive = Keepalive(1, 10, now=0)
     assert keepalive.check(1) is PING
-    assert keepalive.next_check(1) == 11
+    assert keepalive.next_check(1) == 2, "the next ping would be due then, if the pong came at once"
+    assert keepalive.check(2) is NOTHING
+    assert keepalive.next_check(2) == 11
     assert keepalive.check(10.9) is NOTHING, "one ping is enough"
     assert keepalive.check(11) is DEAD
 
@@ -100,3 +102,12 @@ def test_bytes_heard_while_paused_do_not_end_the_pause() -> None:
     keepalive.pause()
     keepalive.heard(10)
     assert keepalive.check(1000) is NOTHING
+
+
+def test_an_answer_within_a_timeout_longer_than_the_interval() -> None:
+    keepalive = Keepalive(1, 10, now=0)
+    assert keepalive.check(1) is PING
+    keepalive.heard(1.5)
+    assert keepalive.check(2) is NOTHING
+    assert keepalive.next_check(2) == 2.5
+    assert keepalive.check(2.5) is PING

@@ -55,8 +55,10 @@ class Keepalive:
             return now + self._interval
         if self._pinged is None:
             return self._heard + self._interval
-        # With no timeout, go on pinging: it keeps proxies and NAT tables from forgetting us.
-        return self._pinged + (self._interval if math.isinf(self._timeout) else self._timeout)
+        # If the pong comes soon, the next ping is due an interval after it, and so not before this. With no
+        # timeout, go on pinging: it keeps proxies and NAT tables from forgetting us.
+        again, dead = self._pinged + self._interval, self._pinged + self._timeout
+        return again if math.isinf(self._timeout) or now < again < dead else dead
 
     def check(self, now: float) -> Verdict:
         """What is due at ``now``. A :attr:`Verdict.PING` counts as sent."""
