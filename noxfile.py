@@ -57,10 +57,10 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     tmp = Path(session.create_tmp())
     env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    session.run("coverage", "erase", env=env)
-    pytest = ("-m", "pytest", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
-    session.run("coverage", "run", *pytest, "--ignore=tests/hostile", env=env)
-    session.run("coverage", "combine", "--quiet", env=env)
+    pytest = ("pytest", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
+    # What is left out has sessions of its own.
+    left_out = ("--ignore=tests/hostile", "--ignore=tests/contract")
+    session.run(*pytest, *left_out, "--cov", "--cov-report=", env=env)
     if not session.posargs:
         session.run("coverage", "report", env=env)
 
@@ -90,6 +90,13 @@ def hostile(session: nox.Session) -> None:
     """Play the table of hostile servers. It has real deadlines, so it runs without coverage's weight."""
     install(session, "test")
     session.run("pytest", "-o", f"cache_dir={session.create_tmp()}", "tests/hostile", *session.posargs)
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Hold the sessions of all event loops, and the blocking one, to the same promises; print a table."""
+    install(session, "test")
+    session.run("pytest", "-q", "-o", f"cache_dir={session.create_tmp()}", "tests/contract", *session.posargs)
 
 
 @nox.session
@@ -142,10 +149,25 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/compare.py", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def autobahn(session: nox.Session) -> None:
     """Run Autobahn|Testsuite against sessions, and judge. Needs a CPython 2.7; see docs/conformance.md."""
+    if shutil.which("python2.7") is None:
+        session.skip("the suite runs on CPython 2.7, and there is none")
     install(session)
     suite = Path(session.create_tmp()).resolve() / "suite"
     session.run("python", "conformance/install.py", str(suite))
     session.run("python", "conformance/run.py", str(suite), *session.posargs)
+
+
+@nox.session(default=False, python=PYTHONS[1])
+def fuzz(session: nox.Session) -> None:
+    """Fuzz the protocol and the handshake for a minute each, or for so many seconds: `nox -s fuzz -- 600`."""
+    install(session, "fuzz")
+    [seconds] = session.posargs or ["60"]
+    for target in ("protocol", "handshake"):
+        found = Path(session.create_tmp()).resolve() / target
+        found.mkdir(exist_ok=True)
+        limits = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=1500", "-max_len=1024"]
+        folders = [f"-artifact_prefix={found.parent}/{target}-", str(found), f"fuzz/corpus/{target}"]
+        session.run("python", "-m", "fuzz", target, *limits, *folders)

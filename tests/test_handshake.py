@@ -157,6 +157,20 @@ def test_upgrade_and_connection_in_any_case(upgrade: str, connection: str) -> No
     assert agreement == (None, None)
 
 
+def test_whitespace_around_values_is_no_part_of_them() -> None:
+    # h11 takes it away; other carriers of httpx2 may hand out what they were given.
+    response = answer(
+        Upgrade=" websocket\t",
+        Connection="\tUpgrade ",
+        Sec_WebSocket_Accept=f" {ACCEPT} ",
+        Sec_WebSocket_Protocol=" chat",
+        Sec_WebSocket_Extensions=" permessage-deflate ",
+    )
+    agreement = check_response(response, HandshakeOptions(subprotocols=["chat"]))
+    assert agreement.subprotocol == "chat"
+    assert agreement.deflate is not None
+
+
 def test_connection_in_several_lines() -> None:
     check_response(answer(101, ("Connection", "Upgrade"), Connection="keep-alive"), HandshakeOptions())
 
@@ -258,6 +272,7 @@ async def test_a_response_that_was_closed_on_the_way() -> None:
         (426, {}, "the Upgrade header did not reach it; a proxy on the way may have removed it"),
         (200, {}, "is http://h/path a WebSocket endpoint?"),
         (302, {"Location": "/x"}, "a redirect to '/x'; pass follow_redirects=True to follow it"),
+        (302, {"Location": "//u:secret@other/x?y"}, "a redirect to '//other/x?y'; pass follow_redirects=True"),
         (302, {}, "refused the WebSocket with 302 Found"),
         (404, {}, "refused the WebSocket with 404 Not Found"),
         (599, {}, "refused the WebSocket with 599"),
@@ -329,3 +344,9 @@ def test_a_redirect_from_tls_to_plain_text(location: str) -> None:
 def test_a_redirect_to_another_scheme() -> None:
     with pytest.raises(WebSocketUpgradeError, match="redirects to 'ftp://h/b': a WebSocket URL begins with"):
         followed("http://h/a", "ftp://u:secret@h/b")
+
+
+def test_a_redirect_to_what_is_no_url() -> None:
+    response = httpx2.Response(302, headers={"Location": "ws://u:secret@h:notaport/"})
+    with pytest.raises(WebSocketUpgradeError, match="redirects to an invalid URL: 'ws://h:notaport/'"):
+        redirected(httpx2.Request("GET", "http://h/"), response, httpx2.Cookies())

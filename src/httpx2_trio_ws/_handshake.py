@@ -38,6 +38,7 @@ _RESERVED = {
 }
 _CHECKED = tuple(name.encode() for name in _RESERVED)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_USERINFO = re.compile(r"//[^/?#]*@")
 _KEY = "Sec-WebSocket-Key"
 _ADVICE = {401: "; pass auth= to log in", 407: ": the proxy wants credentials"}
 _TUNNEL = "wss:// goes through an HTTP proxy as a tunnel, ws:// does not"
@@ -149,7 +150,7 @@ def check_response(response: httpx2.Response, options: HandshakeOptions) -> Agre
     try:
         for name, value in response.headers.raw:
             if name.lower() in _CHECKED:  # others may hold any bytes
-                headers[name.decode("ascii")] = value.decode("latin-1")
+                headers[name.decode("ascii")] = value.decode("latin-1").strip(" \t")
         checker.process_response(Response(101, "Switching Protocols", headers))
     except InvalidHandshake as exc:
         raise WebSocketUpgradeError(f"the server answered 101, but its handshake is invalid: {exc}", response) from exc
@@ -178,9 +179,7 @@ def redirected(request: httpx2.Request, response: httpx2.Response, cookies: http
     """
     following = response.next_request
     if following is None:
-        raise WebSocketUpgradeError(
-            f"the server redirects to an invalid URL: {response.headers['location']!r}", response
-        )
+        raise WebSocketUpgradeError(f"the server redirects to an invalid URL: {_location(response)!r}", response)
     try:
         url = http_url(following.url)
     except ValueError as exc:
@@ -211,17 +210,23 @@ def _refusal(response: httpx2.Response) -> str:
     status = f"{response.status_code} {response.reason_phrase}".strip()
     if response.http_version == "HTTP/2":
         host = response.url.host
+        kind = "" if isinstance(response.stream, httpx2.SyncByteStream) else "Async"
         return (
             f"the server chose HTTP/2, on which this request cannot be upgraded (it answered {status}). "
             f"Open WebSockets with a client that has no http2=True, or mount a transport without it for this host: "
-            f'httpx2.AsyncClient(http2=True, mounts={{"https://{host}": httpx2.AsyncHTTPTransport(http2=False)}})'
+            f'httpx2.{kind}Client(http2=True, mounts={{"https://{host}": httpx2.{kind}HTTPTransport(http2=False)}})'
         )
     return f"the server refused the WebSocket with {status}{_advice(response)}"
 
 
+def _location(response: httpx2.Response) -> str:
+    """Where a redirect leads, as error messages show it. It need not be a URL."""
+    return _USERINFO.sub("//", response.headers["location"])
+
+
 def _advice(response: httpx2.Response) -> str:
     if response.has_redirect_location:
-        return f", a redirect to {response.headers['location']!r}; pass follow_redirects=True to follow it"
+        return f", a redirect to {_location(response)!r}; pass follow_redirects=True to follow it"
     if response.status_code == 426:
         versions = response.headers.get("sec-websocket-version")
         if versions is not None:

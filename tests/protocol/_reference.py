@@ -11,7 +11,8 @@ asked for. It departs from ``Protocol`` alone in exactly the places that ``_conn
 3. the size limit of messages does not apply to a control frame of at most 125 bytes. (A longer one breaks the
    protocol anyway; whether it is told 1002 or 1009 is left to ``Protocol``.);
 4. a message is not over the limit by what zlib held back before its last fragment;
-5. after a final deflate block, the next frame is inflated as the beginning of a new stream.
+5. after a final deflate block, what comes next is inflated as the beginning of a new stream; but more than padding
+   after it in the same frame breaks the protocol.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
@@ -83,18 +85,50 @@ def failure_of(exc: Exception) -> tuple[int, str]:
     return 1002, str(exc)
 
 
+class _Streams(Extension):
+    """The extension with difference 5. It finds the end of a stream by inflating once more, apart."""
+
+    def __init__(self, deflate: PerMessageDeflate, labels: set[str]) -> None:
+        self._deflate = deflate
+        self._labels = labels
+        self._takeover = not deflate.remote_no_context_takeover
+        deflate.remote_no_context_takeover = False  # by itself, it would drop the inflater that is looked at here
+
+    def _new_stream(self, begin: bytes = b"") -> None:
+        self._deflate.decoder = zlib.decompressobj(wbits=-self._deflate.remote_max_window_bits)
+        self._deflate.decoder.decompress(begin)
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        if frame.opcode in (1, 2) and frame.rsv1 and not self._takeover:
+            self._new_stream()
+        before = self._deflate.decoder.copy() if hasattr(self._deflate, "decoder") else None
+        decoded = self._deflate.decode(frame, max_size=max_size)
+        if frame.opcode not in _CONTROL and hasattr(self._deflate, "decoder") and self._deflate.decoder.eof:
+            assert before is not None
+            before.decompress(bytes(frame.data))
+            self._labels.add("final block")
+            if before.eof and any(before.unused_data):
+                self._labels.add("data after a final block")
+                raise ProtocolError("decompression failed: data after a final block")
+            # One byte of padding begins an empty block that the end of the message completes.
+            self._new_stream(b"\0" if before.unused_data and not frame.fin else b"")
+        return decoded
+
+    def encode(self, frame: Frame) -> Frame:
+        return self._deflate.encode(frame)
+
+
 class Reference:
     """The plain receiver; what it found is in the attributes."""
 
     def __init__(self, *, limit: int | None, deflate: PerMessageDeflate | None) -> None:
+        #: What happened on the way, to tell how deep an example went.
+        self.labels: set[str] = set()
         self.protocol = Protocol(CLIENT, max_size=limit)
-        self.protocol.extensions = [] if deflate is None else [deflate]
-        self._deflate = deflate
+        self.protocol.extensions = [] if deflate is None else [_Streams(deflate, self.labels)]
         self.messages: list[str | bytes] = []
         self.pongs: list[bytes] = []
         self.failure: tuple[int, str] | None = None
-        #: What happened on the way, to tell how deep an example went.
-        self.labels: set[str] = set()
         self._limit = limit
         self._head = b""
         self._left = 0
@@ -204,10 +238,6 @@ class Reference:
             self._is_text = frame.opcode is Opcode.TEXT
             self._message = b""
         self._message += bytes(frame.data)
-        decoder = getattr(self._deflate, "decoder", None)
-        if self._deflate is not None and decoder is not None and decoder.eof:
-            self.labels.add("final block")  # Difference 5
-            self._deflate.decoder = zlib.decompressobj(wbits=-self._deflate.remote_max_window_bits)
         if self._limit is not None and len(self._message) > self._limit:
             self.labels.add("held back")  # Difference 4
             self.failure = 1009, f"over size limit ({self._limit} bytes)"

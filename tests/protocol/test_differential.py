@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hypothesis import HealthCheck, Phase, event, given, seed, settings
 from hypothesis import strategies as st
-from websockets.exceptions import InvalidState, ProtocolError
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
@@ -18,11 +17,10 @@ from websockets.protocol import SERVER, Protocol
 from httpx2_trio_ws._protocol import Connection
 
 from . import _strategies as strategies
-from ._reference import Reference, Sent, unmask
+from ._compare import act, assert_failure_is_told, extension, run_connection, run_reference, send, send_reference
+from ._reference import Reference, unmask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._strategies import Action, Deflate, Scenario
 
 check = settings(
@@ -30,130 +28,6 @@ check = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-
-
-class Outcome(NamedTuple):
-    """All that can be seen of a connection from outside."""
-
-    messages: list[tuple[type, str | bytes]]
-    pongs: list[bytes]
-    peer_close: tuple[int, str] | None
-    failure: tuple[int, str] | None
-    is_open: bool
-    sent: list[Sent]
-    refused: list[type[Exception]]
-
-
-def extension(deflate: Deflate | None) -> PerMessageDeflate | None:
-    return None if deflate is None else deflate.extension()
-
-
-def typed(messages: list[str | bytes]) -> list[tuple[type, str | bytes]]:
-    """Messages with their types, for ``bytearray(b"") == b""``."""
-    return [(type(message), message) for message in messages]
-
-
-def run_connection(scenario: Scenario) -> Outcome:
-    connection = Connection(max_message_size=scenario.limit, deflate=extension(scenario.deflate))
-    messages: list[str | bytes] = []
-    sent: list[bytes] = []
-    refused: list[type[Exception]] = []
-    asked = 0
-
-    def receive(data: bytes) -> None:
-        nonlocal asked
-        most = scenario.max_messages[asked % len(scenario.max_messages)]
-        asked += 1
-        got = connection.receive_data(data, most)
-        assert len(got) == most if connection.has_input else len(got) <= most
-        messages.extend(got)
-        sent.append(connection.control_to_send())
-
-    for number, chunk in enumerate(scenario.chunks):
-        receive(chunk)
-        while connection.has_input:
-            receive(b"")
-        for action in scenario.actions:
-            if action.after == number:
-                act(lambda a: send(connection, a), action, sent, refused)
-    if scenario.eof:
-        connection.receive_eof()
-        sent.append(connection.control_to_send())
-    close, failure = connection.peer_close, connection.failure
-    return Outcome(
-        messages=typed(messages),
-        pongs=connection.pongs,
-        peer_close=None if close is None else (int(close.code), close.reason),
-        failure=None if failure is None else (failure.code, failure.reason),
-        is_open=connection.is_open,
-        sent=unmask(b"".join(sent)),
-        refused=refused,
-    )
-
-
-def run_reference(scenario: Scenario) -> tuple[Outcome, set[str]]:
-    reference = Reference(limit=scenario.limit, deflate=extension(scenario.deflate))
-    sent: list[bytes] = []
-    refused: list[type[Exception]] = []
-    for number, chunk in enumerate(scenario.chunks):
-        reference.receive(chunk)
-        sent.append(reference.sent())
-        for action in scenario.actions:
-            if action.after == number:
-                act(lambda a: send_reference(reference, a), action, sent, refused)
-    if scenario.eof:
-        reference.receive_eof()
-        sent.append(reference.sent())
-    outcome = Outcome(
-        messages=typed(reference.messages),
-        pongs=reference.pongs,
-        peer_close=reference.peer_close,
-        failure=reference.failure,
-        is_open=reference.is_open,
-        sent=unmask(b"".join(sent)),
-        refused=refused,
-    )
-    return outcome, reference.labels
-
-
-def act(do: Callable[[Action], bytes], action: Action, sent: list[bytes], refused: list[type[Exception]]) -> None:
-    try:
-        sent.append(do(action))
-    except (InvalidState, ProtocolError) as exc:
-        refused.append(type(exc))
-
-
-def send(connection: Connection, action: Action) -> bytes:
-    if action.kind == "ping":
-        return connection.ping(action.payload)
-    if action.kind == "pong":
-        return connection.pong(action.payload)
-    if action.kind == "close":
-        return connection.close(action.code, action.payload.decode())
-    if not connection.is_open:  # encode() leaves that to its caller
-        raise InvalidState
-    return connection.encode(action.payload, text=action.kind == "text")
-
-
-def send_reference(reference: Reference, action: Action) -> bytes:
-    protocol = reference.protocol
-    if action.kind == "close":
-        protocol.send_close(action.code, action.payload.decode())
-    else:
-        getattr(protocol, f"send_{action.kind}")(action.payload)
-    return reference.sent()
-
-
-def assert_failure_is_told(outcome: Outcome, scenario: Scenario) -> None:
-    """One close frame goes out, with the code of the failure if it is not our own ``close()``."""
-    if outcome.failure is None:
-        return
-    assert outcome.peer_close is None
-    assert not outcome.is_open
-    closes = [frame.payload for frame in outcome.sent if frame.first == 0x88]
-    assert len(closes) == 1
-    if all(action.kind != "close" for action in scenario.actions):
-        assert int.from_bytes(closes[0][:2]) == outcome.failure[0]
 
 
 @check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from httpx2_trio_ws._protocol import Connection, Failure
 
 from ._reference import Sent
-from ._strategies import BINARY, CLOSE, FIN, PING, RSV1, TEXT, Deflate, Deflater, wire
+from ._strategies import BINARY, CLOSE, FIN, PING, PONG, RSV1, TEXT, Deflate, Deflater, wire
 from ._support import answers, close_payload, failure_code, inflating, text
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_control_frames_do_not_count() -> None:
 def test_flood_of_empty_fragments_takes_bounded_memory(opcode: int) -> None:
     connection = Connection(max_message_size=1000)
     connection.receive_data(wire(opcode, b"a"))
-    flood = wire(0) * 1000
+    flood = wire(0) * 200
 
     def receive() -> None:
         for _ in range(5):
@@ -115,6 +116,33 @@ def test_flood_of_one_byte_fragments_takes_bounded_memory(opcode: int, per_byte:
     assert peak_of(receive) < per_byte * size + 20_000
     connection.receive_data(wire(0, b"a" * 97))
     assert failure_code(connection) == 1009
+
+
+@pytest.mark.parametrize("slow", [wire(FIN | PING), wire(FIN | PONG), wire(TEXT) + wire(FIN)])
+def test_one_call_takes_a_bounded_number_of_slow_frames(slow: bytes) -> None:
+    connection = Connection()
+    number, frames, calls = 1000, 0, 0
+    data = b"".join(slow + text(str(i)) for i in range(number)) + slow[:1]
+    messages: list[str | bytes] = []
+    while not calls or connection.has_input:
+        messages += connection.receive_data(data if not calls else b"")
+        answered = len(answers(connection)) + len(connection.pongs)
+        assert answered <= 256
+        frames += answered
+        connection.pongs.clear()
+        calls += 1
+    assert [message for message in messages if message] == [str(i) for i in range(number)]
+    assert frames + messages.count("") == number
+    assert calls == number * len(slow) // 2 // 256 + 1
+    # What is left is half a header, and no reason to call again.
+    assert connection.receive_data(slow[1:]) == [""][: messages.count("")]
+
+
+def test_frames_of_the_fast_path_are_not_counted() -> None:
+    connection = Connection()
+    assert len(connection.receive_data(text("a") * 5000 + wire(FIN | PING) * 256)) == 5000
+    assert not connection.has_input
+    assert len(answers(connection)) == 256
 
 
 # -- deflate -------------------------------------------------------------------------------------
@@ -204,14 +232,54 @@ def test_messages_after_a_final_deflate_block() -> None:
     assert messages == [b"second"] or connection.failure is not None
 
 
-def test_data_after_a_final_block_in_one_frame_is_refused() -> None:
-    def final(data: bytes) -> bytes:
-        encoder = zlib.compressobj(wbits=-15)
-        return encoder.compress(data) + encoder.flush(zlib.Z_FINISH)
+def final(data: bytes) -> bytes:
+    """A deflate stream that ends with a final block."""
+    encoder = zlib.compressobj(wbits=-15)
+    return encoder.compress(data) + encoder.flush(zlib.Z_FINISH)
 
-    connection = inflating()
-    assert connection.receive_data(wire(FIN | RSV1 | BINARY, final(b"one") + final(b"two") + b"\0")) == []
-    assert failure_code(connection) == 1002
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("first", [FIN | RSV1 | BINARY, RSV1 | BINARY])
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_data_after_a_final_block_in_one_frame_is_refused(takeover: bool, first: int, size: int) -> None:
+    connection = inflating(deflate=Deflate(server_takeover=takeover))
+    payload = final(b"one") + final(random.Random(1).randbytes(size)) + b"\0"
+    assert connection.receive_data(wire(first, payload)) == []
+    assert connection.failure == Failure(1002, "decompression failed: data after a final block")
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_final_blocks_in_fragments(takeover: bool, size: int) -> None:
+    connection = inflating(deflate=Deflate(server_takeover=takeover))
+    body = random.Random(1).randbytes(size)
+    for parts in (
+        [final(body), final(body) + b"\0"],
+        [final(body), final(body), b"\0"],
+        [final(body), b"\0"],
+        [final(body) + b"\0", b""],  # the padding begins the empty block that the end of the message completes
+        [final(body), b"", b"\0"],
+    ):
+        first, *others, last = parts
+        data = wire(RSV1 | BINARY, first) + b"".join(wire(0, other) for other in others) + wire(FIN, last)
+        whole = body * sum(len(part) > 1 for part in parts)
+        assert connection.receive_data(data + data) == [whole, whole]
+    assert connection.failure is None
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+def test_compressed_frame_inside_a_plain_message(takeover: bool) -> None:
+    connection = inflating(deflate=Deflate(server_takeover=takeover))
+    assert connection.receive_data(wire(TEXT, b"a") + wire(FIN | RSV1 | TEXT, b"\0")) == []
+    assert connection.failure == Failure(1002, "expected a continuation frame")
+
+
+def test_nothing_is_kept_of_the_inflater_without_context_takeover() -> None:
+    extension = Deflate(server_takeover=False).extension()
+    connection, deflater = Connection(deflate=extension), Deflater(Deflate(server_takeover=False))
+    data = wire(FIN | RSV1 | BINARY, deflater.message(b"again")) + wire(RSV1 | BINARY, deflater.message(b"again"))
+    assert connection.receive_data(data + wire(FIN) + wire(FIN | BINARY)) == [b"again", b"again", b""]
+    assert not hasattr(extension, "decoder")
 
 
 def test_failure_inside_the_inflater_is_ours(caplog: pytest.LogCaptureFixture) -> None:

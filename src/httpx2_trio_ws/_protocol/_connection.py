@@ -22,13 +22,13 @@ held back, and messages after a final deflate block are inflated, too.
 from __future__ import annotations
 
 import sys
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
+from ._inflating import Inflating
 from ._masking import Masker
 from ._text import PartialBytes, PartialText
 
@@ -50,10 +50,11 @@ _RESERVED = 0x70
 _SIZE, _LIMIT = (
     ("current_size", "max_message_size") if hasattr(Protocol(CLIENT), "current_size") else ("cur_size", "max_size")
 )
-# A small read may inflate to a thousand times its size; so many bytes are inflated at once, and the rest later.
+# One call does no more than this, so that its caller can let others run before the next. A small read may inflate
+# to a thousand times its size: so many bytes are inflated. Each frame that the fast path leaves costs some
+# microseconds, and a read of 64 KiB may hold 32,768 of them: so many are taken.
 _MAX_INFLATED = 2**20
-# What is left of an empty stored block, 00 00 00 ff ff, without its zeros; or nothing at all.
-_EMPTY_BLOCK = (b"", b"\xff\xff")
+_MAX_SLOW_FRAMES = 256
 _BAD_UTF8 = "text is not valid UTF-8"
 
 
@@ -100,7 +101,7 @@ class Connection:
     ) -> None:
         self._fast_limit = sys.maxsize if max_message_size is None else max_message_size
         self._protocol = Protocol(CLIENT, max_size=self._fast_limit, logger=logger)
-        self._protocol.extensions = [] if deflate is None else [deflate]
+        self._protocol.extensions = [] if deflate is None else [Inflating(deflate)]
         self._deflate = deflate
         self._masker = Masker()
         # What was received and could not be used yet: the beginning of a frame, or, when the caller
@@ -136,13 +137,16 @@ class Connection:
 
     @property
     def has_input(self) -> bool:
-        """Bytes were kept only because no more messages were asked for, or much has been inflated."""
+        """Bytes were kept only because no more messages were asked for, or one call has done enough."""
         return self._more
 
     # -- in ------------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, max_messages: int = sys.maxsize) -> list[Message]:
         """Take bytes from the peer; return the messages that they complete, in order.
+
+        What one call does is bounded. If :attr:`has_input` is set after it, call again with ``b""``, after
+        letting others run, before there is more to read.
 
         Args:
             data: bytes as read; ``b""`` to go on with what was kept.
@@ -157,13 +161,13 @@ class Connection:
         if self._rest:
             data = self._rest + data
             self._rest = b""
-        pos, end = 0, len(data)
+        pos, end, slow_frames = 0, len(data), 0
         while pos < end and self.failure is None and self._protocol.close_rcvd is None:
             if self._frame_left:
                 pos = self._resume(data, pos, messages)
             elif self._feed_left:
                 pos = self._feed(data, pos, messages)
-            elif len(messages) >= max_messages or self._inflated >= _MAX_INFLATED:
+            elif len(messages) >= max_messages or self._inflated >= _MAX_INFLATED or slow_frames >= _MAX_SLOW_FRAMES:
                 self._rest = data[pos:]
                 self._more = True
                 break
@@ -175,6 +179,7 @@ class Connection:
                         self._rest = data[pos:]  # not even a whole header
                         break
                     pos = opened
+                    slow_frames += 1
         return messages
 
     def receive_eof(self) -> None:
@@ -307,11 +312,6 @@ class Connection:
     def _whole_frame(self, frame: Frame, messages: list[Message]) -> None:
         """A whole data frame from Protocol; what is plain of it has been taken already."""
         if self._deflate is not None:
-            try:
-                _restart_inflating(self._deflate)
-            except zlib.error as exc:
-                self._fail(CloseCode.PROTOCOL_ERROR, f"decompression failed: {exc}")
-                return
             self._inflated += len(frame.data)
         self._add(b"" if self._plain else bytes(frame.data), messages, last=frame.fin)
 
@@ -364,20 +364,6 @@ class Connection:
 
 def _new_message(opcode: int) -> PartialText | PartialBytes:
     return PartialText() if opcode == Opcode.TEXT else PartialBytes()
-
-
-def _restart_inflating(deflate: PerMessageDeflate) -> None:
-    """A final block ends zlib's stream, but messages go on after it (RFC 7692 §7.2.3.4): begin the next stream.
-
-    Raises:
-        zlib.error: the frame has more data after it. Streams of a few bytes each, every one with an inflater of its
-            own, would be a way to keep us busy; so that is refused, not lost.
-    """
-    decoder = getattr(deflate, "decoder", None)
-    if decoder is not None and decoder.eof:
-        deflate.decoder = zlib.decompressobj(wbits=-deflate.remote_max_window_bits)
-        if decoder.unused_data.strip(b"\0") not in _EMPTY_BLOCK:
-            raise zlib.error("data after a final block")
 
 
 def _failure(exc: Exception) -> Failure:

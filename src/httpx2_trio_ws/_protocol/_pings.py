@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -14,7 +15,8 @@ class PingBook(Generic[T]):
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, T] = {}
+        # A plain dict would search ever longer for its oldest entry.
+        self._waiting: OrderedDict[bytes, T] = OrderedDict()
 
     def payload(self, wanted: bytes) -> bytes:
         """A payload to ping with: ``wanted``, or four random bytes where that is empty.
@@ -43,7 +45,7 @@ class PingBook(Generic[T]):
 
         A peer may answer only the latest ping (RFC 6455 §5.5.3). An unsolicited pong answers none.
         """
-        if payload not in self._waiting:
-            return []
-        waiting = list(self._waiting)
-        return [self._waiting.pop(earlier) for earlier in waiting[: waiting.index(payload) + 1]]
+        answered: list[T] = []
+        while payload in self._waiting:
+            answered.append(self._waiting.popitem(last=False)[1])
+        return answered
