@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import weakref
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +22,16 @@ from httpx2_trio_ws import (
     open_websocket,
 )
 
+from .checkpoints import Leftovers
+from .handshake_support import new_client, redirect, site
 from .memory import BINARY, CLOSE, PING, Frame, Peer, close_frame, frame, memory_client, memory_session, text
+from .paced import paced_server
+from .proxies import socks_proxy
 from .servers import scripted_server, websocket_server
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
     from websockets.trio.server import ServerConnection
 
@@ -300,3 +308,58 @@ async def test_receivers_are_served_in_the_order_of_their_calls() -> None:
             for task in range(3):
                 nursery.start_soon(receive, task)
     assert [task for _, task in sorted(served, key=str)] == called
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "connection.connect_tcp.complete",
+        "connection.start_tls.started",
+        "connection.start_tls.complete",
+        "socks.setup_socks5_connection.complete",
+    ],
+)
+async def test_nothing_is_left_of_a_connection_that_carried_no_request(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext], step: str, how: str
+) -> None:
+    """Whatever happens between two steps of connecting, neither a socket is left nor a slot of the pool is taken."""
+
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        if name == step and how == "cancelled":
+            scope.cancel()
+        elif name == step:
+            raise RuntimeError(step)
+
+    leftovers = Leftovers()
+    server_context, client_context = tls if "tls" in step else (None, False)
+    with trio.CancelScope() as scope, contextlib.suppress(RuntimeError):
+        async with paced_server(server_context) as server, socks_proxy() as socks:
+            proxy = f"socks5://{socks.address}" if "socks" in step else None
+            client = new_client(verify=client_context, proxy=proxy)
+            async with open_websocket(client, server.url, extensions={"trace": trace}):
+                raise AssertionError
+    async with contextlib.aclosing(client):
+        leftovers.check(client)
+
+
+async def test_a_connection_of_the_pool_is_left_alone_when_the_next_one_fails() -> None:
+    async def trace(name: str, info: dict[str, Any]) -> None:
+        if name == "connection.connect_tcp.started" and other.host.endswith(f":{info['port']}"):
+            raise RuntimeError(name)
+
+    async with site() as other, site(lambda request: redirect(other.url)) as first, new_client() as client:
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                async with open_websocket(client, first.url, follow_redirects=True, extensions={"trace": trace}):
+                    raise AssertionError
+        assert len(first.requests) == 2
+        assert first.accepted == 1
+
+
+async def test_sessions_can_be_kept_in_a_weak_set() -> None:
+    """As programs do that send one message to all of their sessions."""
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        sessions = weakref.WeakSet([ws])
+        await next(iter(sessions)).send("to all")
+        assert (await peer.receive()).payload == b"to all"

@@ -132,8 +132,8 @@ def parse_options(options: OpenOptions) -> tuple[HandshakeOptions, SessionOption
     )
 
 
-def with_options(function: F) -> F:
-    """Show the options in the signature of a function that takes them, for ``help()`` and editors."""
+def with_options(function: F, *, without: str = "") -> F:
+    """Show the options in the signature of a function that takes them, but for one, for ``help()`` and editors."""
     signature = inspect.signature(function)
     named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [
@@ -142,6 +142,7 @@ def with_options(function: F) -> F:
         )
         for kind in (HandshakeOptions, SessionOptions)
         for name, default in ((field.name, field.default) for field in fields(kind))
+        if name != without
     ]
     function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
     return function

@@ -20,7 +20,7 @@ async def read_refusal(response: httpx2.Response, runtime: Runtime, deadline: fl
     if response.status_code != 101:  # what follows a 101 is no body
         with runtime.cancel_scope(deadline=deadline) as reading:
             await _read_bounded(response, body, reading)
-    return _with_body(response, bytes(body))
+    return with_body(response, bytes(body))
 
 
 async def _read_bounded(response: httpx2.Response, body: bytearray, reading: CancelScope) -> None:
@@ -41,7 +41,7 @@ async def _read_bounded(response: httpx2.Response, body: bytearray, reading: Can
                     break  # this one is not from a network, as it has never waited
 
 
-def _with_body(response: httpx2.Response, body: bytes) -> httpx2.Response:
+def with_body(response: httpx2.Response, body: bytes) -> httpx2.Response:
     """A copy of a refusal that has been read, with ``body`` as what came over the network."""
     try:
         content = response.content  # already read, see above
