@@ -28,8 +28,10 @@ class CarrierError(Exception):
 class Transport(Protocol):
     """Read, write, close."""
 
-    #: :meth:`write_now` can write. If not, it takes nothing, ever.
-    writes_now: bool
+    @property
+    def writes_now(self) -> bool:
+        """:meth:`write_now` can write. If not, it takes nothing, from now on."""
+        ...
 
     async def read(self) -> bytes:
         """Some bytes, at least one; ``b""`` at the end. Always a checkpoint. Raises :exc:`CarrierError`."""
@@ -54,7 +56,9 @@ class Transport(Protocol):
 class StreamTransport:
     """Through the network stream itself."""
 
-    writes_now = False
+    @property
+    def writes_now(self) -> bool:
+        return False
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response

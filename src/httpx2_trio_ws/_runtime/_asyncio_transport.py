@@ -1,14 +1,13 @@
 """The carrier for asyncio's sockets.
 
 The loop's own transport holds the socket, and anyio's stream reads through it: it starts reading and stops again for
-each call, which costs more than the read. Here the socket is read through a second descriptor of it that stays
-registered with the loop. What is written goes to the socket at once, and through the stream if it is full.
+each call, which costs more than the read. Here the socket has a second descriptor that stays registered with the loop.
+Writing goes past the stream, too, and never both ways: uvloop would write later what it was given first.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import types
 from typing import TYPE_CHECKING, Any
@@ -24,16 +23,24 @@ if TYPE_CHECKING:
 class LoopTransport(StreamTransport):
     """Through the plain socket under the network stream."""
 
-    writes_now = True
-
     def __init__(self, response: httpx2.Response, socket: Any) -> None:
         super().__init__(response)
         self._socket = socket
         self._loop = asyncio.get_running_loop()
         self._descriptor: int | None = None
+        # Out of descriptors: from then on, everything goes through the stream.
+        self._none_left = False
         self._registered = False
         self._arrived: asyncio.Future[bytes] | None = None
         self._stream_is_empty = False
+
+    def _own_descriptor(self) -> int | None:
+        if self._descriptor is None and not self._none_left:
+            try:
+                self._descriptor = os.dup(self._socket.fileno())
+            except OSError:
+                self._none_left = True
+        return self._descriptor
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -43,10 +50,10 @@ class LoopTransport(StreamTransport):
                 data = await self._read_rest()
                 if data is not None:
                     return data
-                self._take_over()
-            if self._descriptor is None:
+            descriptor = self._own_descriptor()
+            if descriptor is None:
                 return bytes(await self._stream.read(READ_SIZE))
-            return await self._read_descriptor(self._descriptor)
+            return await self._read_descriptor(descriptor)
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
 
@@ -69,10 +76,6 @@ class LoopTransport(StreamTransport):
             read.close()
         self._stream_is_empty = True
         return None
-
-    def _take_over(self) -> None:
-        with contextlib.suppress(OSError):  # out of descriptors: then it is the stream
-            self._descriptor = os.dup(self._socket.fileno())
 
     async def _read_descriptor(self, descriptor: int) -> bytes:
         self._arrived = self._loop.create_future()
@@ -105,13 +108,30 @@ class LoopTransport(StreamTransport):
 
     # -- writing and closing -------------------------------------------------------------------
 
+    @property
+    def writes_now(self) -> bool:
+        return not self._none_left
+
     def write_now(self, data: bytes | memoryview) -> int:
-        return write_now(self._socket, data)
+        return 0 if self._none_left else write_now(self._socket, data)
 
     async def write(self, data: memoryview) -> int:
-        # The stream has nothing of its own to write: it returns when all has been written, and is cancelled only
-        # when the session is over.
-        return write_now(self._socket, data) or await super().write(data)
+        descriptor = self._own_descriptor()
+        if descriptor is None:
+            return await super().write(data)
+        written = write_now(self._socket, data)
+        if not written:
+            await self._wait_writable(descriptor)
+        return written
+
+    async def _wait_writable(self, descriptor: int) -> None:
+        writable = asyncio.Event()
+        self._loop.add_writer(descriptor, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            if self._descriptor is not None:  # not closed meanwhile
+                self._loop.remove_writer(descriptor)
 
     async def aclose(self) -> None:
         self._unregister()

@@ -62,7 +62,7 @@ class Runtime(Protocol):
     now: Callable[[], float]
     #: Lets other tasks run, and raises if the caller is cancelled.
     checkpoint: Callable[[], Awaitable[object]]
-    #: Raises if the caller is cancelled, and costs little if not.
+    #: Raises if the caller is cancelled, and costs little if not. It may let other tasks run.
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
     #: Lets other tasks run, and does not raise.
     shielded_checkpoint: Callable[[], Awaitable[object]]

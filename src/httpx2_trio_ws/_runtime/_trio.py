@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 class SocketTransport(StreamTransport):
     """Through the plain socket under the network stream."""
 
-    writes_now = True
-
     def __init__(self, response: httpx2.Response, socket: trio.socket.SocketType) -> None:
         super().__init__(response)
         self._socket = socket
@@ -49,6 +47,10 @@ class SocketTransport(StreamTransport):
                     continue
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
+
+    @property
+    def writes_now(self) -> bool:
+        return True
 
     def write_now(self, data: bytes | memoryview) -> int:
         return write_now(self._socket, data)

@@ -1,0 +1,242 @@
+"""How plain sockets are read and written on asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+import pytest
+
+from httpx2_trio_ws import WebSocketNetworkError
+from httpx2_trio_ws._runtime import _asyncio_transport as transport_module
+from httpx2_trio_ws._runtime._asyncio_transport import LoopTransport
+from httpx2_trio_ws.anyio import open_websocket
+from tests.memory import accept_key, text
+
+from .support import REAL_LOOPS, run_real, server
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
+
+    from httpx2_trio_ws.anyio import WebSocketSession
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+each_loop = pytest.mark.parametrize("loop", REAL_LOOPS)
+
+
+@each_loop
+def test_what_comes_with_the_response_and_right_after_it(loop: str) -> None:
+    """Bytes in the same packet as the 101, and in the next one, which the stream may have read as well."""
+
+    async def main() -> None:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = (await reader.readuntil(b"\r\n\r\n")).decode()
+            lines = request.split("\r\n")
+            key = next(line.split(": ")[1] for line in lines if line.lower().startswith("sec-websocket-key"))
+            response = (
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
+            )
+            gap = int(lines[0].split("/")[1].split(" ")[0])
+            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            writer.write(response.encode() + b"".join(text(f"glued {n}") for n in range(3)))
+            for n in range(400):
+                for _ in range(gap if n % 50 == 0 else 0):
+                    await asyncio.sleep(0)
+                writer.write(text(f"{n} " + "x" * 1000))
+            await writer.drain()
+            await reader.read(100)  # the close frame
+            writer.close()
+
+        async with (
+            await asyncio.start_server(handle, "127.0.0.1", 0) as listening,
+            httpx2.AsyncClient(verify=False, trust_env=False) as client,
+        ):
+            port = listening.sockets[0].getsockname()[1]
+            for gap in range(6):
+                async with open_websocket(client, f"ws://127.0.0.1:{port}/{gap}", close_timeout_seconds=0.1) as ws:
+                    assert isinstance(ws._engine.transport, LoopTransport)
+                    got = [str(await ws.receive()) for _ in range(403)]
+                assert got[:3] == ["glued 0", "glued 1", "glued 2"]
+                assert [message.split()[0] for message in got[3:]] == [str(n) for n in range(400)]
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_a_reader_that_waits_holds_the_server_up(loop: str) -> None:
+    async def handler(ws: ServerConnection) -> None:
+        for _ in range(100):
+            await ws.send(bytes(100_000))
+
+    async def main() -> None:
+        async with server(handler) as (client, url), open_websocket(client, url, compression=None, queue_size=2) as ws:
+            await asyncio.sleep(0.1)
+            assert ws.statistics().bytes_received < 1_000_000
+            for _ in range(100):
+                assert len(await ws.receive()) == 100_000
+
+    run_real(loop, main)
+
+
+async def digests(ws: ServerConnection) -> None:
+    await asyncio.sleep(0.05)
+    async for message in ws:
+        assert isinstance(message, bytes)
+        await ws.send(hashlib.sha256(message).digest())
+
+
+async def send_large_ones(ws: WebSocketSession) -> None:
+    """They are more than the system buffers, so that writes wait; and no two parts of them are alike."""
+    messages = [random.Random(seed).randbytes(4_000_000) for seed in range(4)]
+    async with anyio.create_task_group() as group:
+        for message in messages:
+            group.start_soon(ws.send, message)
+        for message in messages:
+            assert await ws.receive() == hashlib.sha256(message).digest()
+
+
+@each_loop
+def test_a_writer_that_waits_for_room(loop: str) -> None:
+    async def main() -> None:
+        async with (
+            server(digests, max_size=None) as (client, url),
+            open_websocket(client, url, compression=None) as ws,
+        ):
+            await send_large_ones(ws)
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_no_descriptor_to_spare(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dup(_: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    async def main() -> None:
+        async with server(digests, max_size=None) as (client, url):
+            with monkeypatch.context() as patch:
+                patch.setattr("os.dup", dup)
+                async with open_websocket(client, url, compression=None) as ws:
+                    await ws.send(b"a")
+                    assert await ws.receive() == hashlib.sha256(b"a").digest()
+                    await send_large_ones(ws)
+                    await ws.send(b"b")
+                    assert await ws.receive() == hashlib.sha256(b"b").digest()
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_descriptors_are_given_back(loop: str) -> None:
+    async def main() -> None:
+        async with server() as (client, url):
+            async with open_websocket(client, url) as ws:
+                await ws.send("a")
+                await ws.receive()
+            before = descriptors()
+            for _ in range(5):
+                async with open_websocket(client, url) as ws:
+                    await ws.send("a")
+                    await ws.receive()
+            await asyncio.sleep(0.01)
+            assert descriptors() <= before
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_a_reset(loop: str) -> None:
+    async def handler(ws: ServerConnection) -> None:
+        await ws.send("a")
+        await ws.recv()
+        ws.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ws.transport.abort()
+
+    async def main() -> None:
+        async with server(handler) as (client, url):
+            with pytest.raises(ExceptionGroup) as caught:
+                async with open_websocket(client, url) as ws:
+                    assert await ws.receive() == "a"
+                    await ws.send("go")
+                    await ws.receive()
+            assert caught.group_contains(WebSocketNetworkError, match="reset")
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_a_client_closed_under_the_session(loop: str) -> None:
+    async def main() -> None:
+        async with server() as (client, url):
+            with pytest.raises(ExceptionGroup) as caught:
+                async with open_websocket(client, url) as ws:
+                    await ws.send("a")
+                    assert await ws.receive() == "a"
+                    await client.aclose()
+                    await ws.send("b")
+            assert caught.group_contains(WebSocketNetworkError, match="while sending")
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_bytes_that_come_when_the_client_has_been_closed(loop: str) -> None:
+    go = asyncio.Event()
+
+    async def handler(ws: ServerConnection) -> None:
+        await ws.send("a")
+        await go.wait()
+        await ws.send("b")
+
+    async def main() -> None:
+        async with server(handler) as (client, url):
+            with pytest.raises(ExceptionGroup) as caught:
+                async with open_websocket(client, url) as ws:
+                    assert await ws.receive() == "a"
+                    await asyncio.sleep(0.01)
+                    await client.aclose()
+                    go.set()
+                    await ws.receive()
+            assert caught.group_contains(WebSocketNetworkError)
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_a_socket_that_was_ready_for_nothing_is_waited_for_again(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = 3
+
+    class Os:
+        """The module, but for one function."""
+
+        def read(self, fd: int, size: int) -> bytes:
+            nonlocal refusals
+            if refusals:
+                refusals -= 1
+                raise BlockingIOError
+            return os.read(fd, size)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+    async def main() -> None:
+        async with server() as (client, url), open_websocket(client, url) as ws:
+            monkeypatch.setattr(transport_module, "os", Os())
+            await ws.send("a")
+            assert await ws.receive() == "a"
+            assert refusals == 0
+
+    run_real(loop, main)
