@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+# Those that are tests themselves are run elsewhere, as tests.
+PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if not path.stem.startswith("test_"))
 # What docs/examples.md says to try each with.
 URLS = dict(
     re.findall(
@@ -79,14 +81,14 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_example_is_run_here() -> None:
     source = Path(__file__).read_text(encoding="utf-8")
-    names = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+    names = [path.stem for path in PROGRAMS]
     assert names == sorted(re.findall(r'^\w+ = load\("(\w+)"\)$', source, re.MULTILINE))
     for name in names:
         assert re.search(rf"(await |start_soon\(|\[|, ){name}\b", source), f"{name} is loaded and not run"
         assert (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").count(f"python examples/{name}.py ws") == 1
 
 
-@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", PROGRAMS, ids=lambda path: path.stem)
 def test_usage(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [str(example)])
     with pytest.raises(SystemExit) as caught:
