@@ -1,11 +1,9 @@
 """Run the cases of Autobahn|Testsuite against sessions of this library, and judge what the suite reports.
 
     python conformance/install.py DIRECTORY
-    python conformance/run.py DIRECTORY [--profile full]
+    python conformance/run.py DIRECTORY [--profile full] [--on asyncio]
 
-The suite's fuzzing server is started on loopback. For each case a session is opened that echoes what it receives,
-with nothing but the library's public names, and with its options at their defaults apart from the size limit: the
-suite sends up to 16 MiB. The server's own report is then held against the rules below, in both of its fields: what
+The suite's fuzzing server is started on loopback, and drive.py goes through its cases. The server's own report is then held against the rules below, in both of its fields: what
 was exchanged (behavior), and how the connection was closed (behaviorClose). The exit status is 1 if anything is
 outside the rules.
 """
@@ -26,18 +24,13 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import httpx2
-import trio
-
-from httpx2_trio_ws import WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, open_websocket
+from drive import DRIVERS, Drive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
 AGENT = "httpx2-trio-ws"
-LARGEST = 16 * 2**20  # bytes; cases 9.1.6 and 9.2.6
-REPORT_SECONDS = 300.0  # for writing the report, a page for each case
 SHOWN = 5  # so many of the longest cases are named
 
 # The two compression suites run the same exchanges with 18 sizes of messages. The quick profile takes 4 of them.
@@ -70,13 +63,6 @@ class Verdict(NamedTuple):
     def __str__(self) -> str:
         """One word where both fields are as good as each other, or only the first is of interest."""
         return self.behavior if self.close in ("OK", self.behavior) else f"{self.behavior}, close {self.close}"
-
-
-class Drive(NamedTuple):
-    """What our side of the connections saw."""
-
-    seconds: dict[str, float]  # per case
-    errors: dict[str, str]  # cases in which the library, or the time limit, raised what no case should
 
 
 class Server(NamedTuple):
@@ -115,51 +101,6 @@ def fuzzing_server(suite: Path, report: Path, port: int, *, cases: list[str], le
             process.terminate()
 
 
-async def ask(client: httpx2.AsyncClient, url: str, seconds: float) -> str:
-    """What the server says where it has one thing to say, which may be nothing. It closes without a code then."""
-    with trio.fail_after(seconds):
-        async with open_websocket(client, url) as ws:
-            said = ""
-            with contextlib.suppress(WebSocketDisconnect):
-                while True:
-                    said += await ws.receive_text()
-            return said
-
-
-async def run_case(client: httpx2.AsyncClient, url: str, seconds: float) -> str | None:
-    """Echo for one case. Returns what was raised, if it is none of the ends that a case may come to."""
-    error: str | None = None
-    try:
-        with trio.fail_after(seconds):
-            async with open_websocket(client, url, max_message_size_bytes=LARGEST) as ws:
-                async for message in ws:
-                    await ws.send(message)
-    except* (WebSocketDisconnect, WebSocketProtocolError, WebSocketNetworkError):
-        pass  # many cases close with a code, break the protocol or drop the connection, and mean to
-    except* trio.TooSlowError:
-        error = f"not over after {seconds:g} s"
-    except* Exception as group:  # noqa: BLE001 (it is reported, and the run fails by it)
-        error = repr(group)
-    return error
-
-
-async def drive(url: str, seconds: float) -> Drive:
-    """Go through all cases, and have the report written."""
-    result = Drive({}, {})
-    # No proxy from the environment: it could not reach this machine's loopback.
-    async with httpx2.AsyncClient(trust_env=False) as client:
-        count = int(await ask(client, f"{url}/getCaseCount", seconds))
-        for number in range(1, count + 1):
-            case = json.loads(await ask(client, f"{url}/getCaseInfo?case={number}", seconds))["id"]
-            began = time.perf_counter()
-            error = await run_case(client, f"{url}/runCase?case={number}&agent={AGENT}", seconds)
-            result.seconds[case] = time.perf_counter() - began
-            if error is not None:
-                result.errors[case] = error
-        await ask(client, f"{url}/updateReports?agent={AGENT}", REPORT_SECONDS)
-    return result
-
-
 def read_report(report: Path) -> dict[str, Verdict]:
     """The server's verdicts by case, in the suite's order."""
     found = json.loads((report / "index.json").read_text(encoding="utf-8")).get(AGENT, {})
@@ -195,22 +136,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("suite", type=Path, help="the directory that install.py was given")
     parser.add_argument("--profile", choices=list(PROFILES), default="quick", help="quick: 349 cases; full: all 517")
+    parser.add_argument("--on", choices=list(DRIVERS), default="trio", help="which sessions; default: %(default)s")
     parser.add_argument("--cases", nargs="+", metavar="PATTERN", help="only these, such as 9.* (instead of a profile)")
     parser.add_argument("--port", type=int, default=0, help="the server's, on 127.0.0.1; default: a free one")
     parser.add_argument("--seconds", type=float, default=60, help="time limit of one case; default: %(default)s")
-    parser.add_argument("--report", type=Path, help="where the report goes; default: SUITE/reports/PROFILE")
+    parser.add_argument("--report", type=Path, help="where the report goes; default: SUITE/reports/ON-PROFILE")
     args = parser.parse_args()
     name = "selection" if args.cases else args.profile
     count, left_out = (None, []) if args.cases else PROFILES[args.profile]
     suite: Path = args.suite.resolve()
-    report: Path = (args.report or suite / "reports" / name).resolve()
+    report: Path = (args.report or suite / "reports" / f"{args.on}-{name}").resolve()
     with fuzzing_server(suite, report, args.port, cases=args.cases or ["*"], left_out=left_out) as server:
         began = time.perf_counter()
-        driven = trio.run(drive, server.url, args.seconds)
+        driven = DRIVERS[args.on](server.url, AGENT, args.seconds)
         took = time.perf_counter() - began
     versions = [f"{package} {importlib.metadata.version(package)}" for package in (AGENT, "trio", "websockets")]
     print(f"Autobahn|Testsuite {server.version}; {', '.join(versions)}, Python {platform.python_version()}")
-    print(f"profile {name}: {len(driven.seconds)} cases in {took:.0f} s; report: {report / 'index.html'}\n")
+    print(f"{args.on}, profile {name}: {len(driven.seconds)} cases in {took:.0f} s; report: {report / 'index.html'}\n")
     verdicts = read_report(report)
     wrong = judge(verdicts, driven, count)
     show(verdicts, driven, wrong)

@@ -50,9 +50,25 @@ PUBLIC = [
     "open_websocket_url",
 ]
 
-FACES = {NAME: PUBLIC, f"{NAME}.anyio": PUBLIC}
+SYNC = sorted(
+    {*PUBLIC, "SyncPongWaiter", "SyncWebSocketSession"}
+    - {"PongWaiter", "WebSocketSession", "WebSocketStream", "connect_websocket"}
+)
+TESTING = [
+    "ASGIWebSocketTransport",
+    "Check",
+    "Frame",
+    "Opcode",
+    "ScriptedPeer",
+    "SessionMaker",
+    "check_session",
+    "encode_frame",
+    "memory_server",
+    "session_checks",
+]
+FACES = {NAME: PUBLIC, f"{NAME}.anyio": PUBLIC, f"{NAME}.sync": SYNC, f"{NAME}.testing": TESTING}
 # They are there once they have been imported.
-SUBMODULES = {"anyio", "testing"}
+SUBMODULES = {"anyio", "sync", "testing"}
 
 # Loads the modules of _protocol under a parent that has run nothing, and prints all that came with them.
 LOAD_PROTOCOL = """

@@ -293,3 +293,21 @@ def test_a_closed_task_group_takes_no_session() -> None:
                 await connect_websocket(group, client, URL)
 
     virtually(main)
+
+
+def test_a_cancellation_in_a_group_is_one_too() -> None:
+    """A peer that stays silent is not waited for."""
+
+    async def handler(peer: ScriptedPeer) -> None:
+        assert (await peer.receive_frame()).payload == b"\x03\xe9"  # 1001
+
+    async def main() -> None:
+        start = anyio.current_time()
+        async with memory_server(handler) as client:
+            with pytest.raises(BaseExceptionGroup) as caught:
+                async with open_websocket(client, URL):
+                    raise BaseExceptionGroup("both", [asyncio.CancelledError(), ValueError()])
+        assert caught.group_contains(ValueError)
+        assert anyio.current_time() - start < 1
+
+    virtually(main)

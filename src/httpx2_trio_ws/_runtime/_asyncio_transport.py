@@ -130,8 +130,7 @@ class LoopTransport(StreamTransport):
         try:
             await writable.wait()
         finally:
-            if self._descriptor is not None:  # not closed meanwhile
-                self._loop.remove_writer(descriptor)
+            self._loop.remove_writer(descriptor)
 
     async def aclose(self) -> None:
         self._unregister()
