@@ -59,7 +59,8 @@ def tests(session: nox.Session) -> None:
     env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
     pytest = ("pytest", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
     # What is left out has sessions of its own.
-    left_out = ("--ignore=tests/hostile", "--ignore=tests/contract")
+    left_out = [f"--ignore=tests/{name}" for name in ("hostile", "test_growth.py", "test_soak.py")]
+    env["CONTRACT_RUNTIMES"] = "trio"
     session.run(*pytest, *left_out, "--cov", "--cov-report=", env=env)
     if not session.posargs:
         session.run("coverage", "report", env=env)
@@ -97,6 +98,21 @@ def contract(session: nox.Session) -> None:
     """Hold the sessions of all event loops, and the blocking one, to the same promises; print a table."""
     install(session, "test")
     session.run("pytest", "-q", "-o", f"cache_dir={session.create_tmp()}", "tests/contract", *session.posargs)
+
+
+@nox.session
+def endurance(session: nox.Session) -> None:
+    """Open and close many sessions and count what is left; hold some through faults. Both are short here."""
+    install(session, "test")
+    cache = f"cache_dir={session.create_tmp()}"
+    session.run("pytest", "-q", "-o", cache, "tests/test_growth.py", "tests/test_soak.py", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Hold 1,000 sessions for three minutes through stalls, resets and restarts, and account for each message."""
+    install(session, "test")
+    session.run("python", "soak/run.py", *(session.posargs or ["--sessions", "1000", "--seconds", "180"]))
 
 
 @nox.session

@@ -53,12 +53,11 @@ _FAREWELL = 0.1
 # When both close frames have gone their ways, the server should close the connection (RFC 6455 §7.1.1).
 # One that does not is given so many seconds.
 _LINGER = 1.0
-# A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it
-# waited; of a stream, only a write that took so many seconds is taken for one, as a busy program delays others.
+# A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
+# of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
 _STALL = 0.25
 # When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
 _DRAIN = 1.0
-
 
 _CLOSED = "the session was closed on our side, by close() or by leaving its block"
 
@@ -134,8 +133,7 @@ class Engine:
             with self.runtime.cancel_scope(deadline=self._failed_at + self._grace):
                 await self._grace_over.wait()
         finally:
-            # Also if we are cancelled here: then the block is being left, and a failure must not be
-            # lost on the way.
+            # Also if we are cancelled here: then the block is being left, and a failure must not be lost on the way.
             if not self._told:
                 raise self.failure._again()
 
@@ -190,8 +188,7 @@ class Engine:
         """Stop reading until the inbox has room; the silence is not held against the peer."""
         if self._keepalive is not None:
             self._keepalive.pause()
-        if self._draining:
-            self._scope.deadline = math.inf
+        self._drain_on()
         await self.inbox.wait_room()
         if self._keepalive is not None:
             self._keepalive.resume(self.runtime.now())
@@ -202,8 +199,10 @@ class Engine:
         return self.no_send is not None and self.no_receive is None
 
     def _drain_on(self) -> None:
+        """Read on while something comes. While there is no room for it, wait; but not untold beyond the grace."""
         if self._draining:
-            self._scope.deadline = self.runtime.now() + _DRAIN
+            paused = math.inf if self._told else self._failed_at + max(self._grace, _FAREWELL)
+            self._scope.deadline = paused if self.inbox.resume_at >= 0 else self.runtime.now() + _DRAIN
 
     async def _send_loop(self) -> None:
         transport, outbox, runtime = self.transport, self.outbox, self.runtime
@@ -223,7 +222,8 @@ class Engine:
                 return
             outbox.wrote(written)
             self.bytes_sent += written
-            if self._keepalive is not None and (not written or runtime.now() - began > _STALL):
+            stalled = not transport.had_room and runtime.now() - began > _STALL
+            if self._keepalive is not None and (not written or stalled):
                 self._keepalive.heard(runtime.now())
             # Whoever waited for this may go on now, and find us awake if it sends more at once.
             await runtime.checkpoint()
@@ -277,14 +277,17 @@ class Engine:
 
     def raise_ended(self, error: WebSocketException | None) -> NoReturn:
         """Raise what ended the session, in one more task; a failure is told by this."""
+        error = error or self.no_send  # nothing but a write has failed yet, and this waits for a pong
         assert error is not None
         self.told()
         raise error._again()
 
     def told(self) -> None:
         """The user knows of a failure, or does not want to: it is not raised in the nursery."""
-        self._told = True
-        self._grace_over.set()
+        if not self._told:
+            self._told = True
+            self._grace_over.set()
+            self._drain_on()
 
     def _end(self, error: WebSocketException) -> None:
         """From now on every call raises ``error``; those that wait are woken."""
@@ -293,10 +296,13 @@ class Engine:
             self.no_send = SendDisconnect(error.code, error.reason)
         self.inbox.wake()
         self.outbox.release_turns()
+        self._forget_pings()
+        self._end_soon()
+
+    def _forget_pings(self) -> None:
         for ping in self.pings.forget():
             if ping.event is not None:
                 ping.event.set()
-        self._end_soon()
 
     def _end_soon(self) -> None:
         """Whatever the peer does or does not do, the loops end within the close timeout."""
@@ -324,7 +330,7 @@ class Engine:
             return
         error.__cause__ = cause
         self.failure = error
-        self._failed_at = self.runtime.now()
+        self._failed_at = min(self._failed_at, self.runtime.now())
         self.outbox.discard()
         self._end(error)
 
@@ -342,9 +348,10 @@ class Engine:
             how = str(exc.__cause__) or type(exc.__cause__).__name__
             self.no_send = WebSocketNetworkError(f"the connection was lost while sending: {how}")
             self.no_send.__cause__ = exc.__cause__
+            self._failed_at = self.runtime.now()
+            self._forget_pings()
         self.outbox.broken()
-        if self.inbox.resume_at < 0:
-            self._drain_on()
+        self._drain_on()
 
     def begin_close(self, code: int, reason: str) -> None:
         """Close from our side: flush what was sent, then the close frame. Does not wait."""

@@ -1,8 +1,12 @@
-"""Messages received and not yet asked for, and tasks that asked and have not received.
+"""Messages received and not yet taken, and tasks that wait for one.
 
-At most one of the two is there: a message goes to the task that has waited longest, and is queued only
-when none waits. The queue is bounded by count and by size. When it is full, the receive loop stops reading
-(:meth:`Inbox.wait_room`), so that TCP pushes back on the peer, and goes on when it is half empty.
+Only the task that has waited longest is called when there is a message. It takes the oldest one when it runs, and
+calls the next. If it turns out to have been cancelled by then, it has taken nothing, and the next one is called all
+the same. So no message is lost, and tasks take them in the order of their calls.
+
+The queue is bounded by count and by size, not counting a message for each task that waits. When it is full, the
+receive loop stops reading (:meth:`Inbox.wait_room`), so that TCP pushes back on the peer, and goes on when it is half
+empty.
 """
 
 from __future__ import annotations
@@ -18,14 +22,6 @@ if TYPE_CHECKING:
 MAX_SIZE = 2**20
 
 
-class _Waiter:
-    __slots__ = ("event", "message")
-
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self.message: Message | None = None
-
-
 class Inbox:
     """The queue of one session.
 
@@ -34,17 +30,19 @@ class Inbox:
         max_messages: how many messages it holds at most.
     """
 
-    __slots__ = ("_max_messages", "_room", "_runtime", "_size_at_most", "_waiters", "messages", "resume_at")
+    __slots__ = ("_ended", "_max_messages", "_room", "_runtime", "_size_at_most", "messages", "resume_at", "waiters")
 
     def __init__(self, runtime: Runtime, max_messages: int) -> None:
         self._runtime = runtime
         self._max_messages = max_messages
-        self._waiters: deque[_Waiter] = deque()
         self._room: Event | None = None
+        self._ended = False
         # Not lessened when messages are taken, but counted anew when it comes to the limit.
         self._size_at_most = 0
-        #: The messages that wait, oldest first. Whoever takes one calls :meth:`taken` when no more
-        #: than :attr:`resume_at` are left.
+        #: The tasks in :meth:`wait_message`, in the order of their calls.
+        self.waiters: deque[Event] = deque()
+        #: The messages that wait, oldest first. While there are no :attr:`waiters`, they may be taken from here;
+        #: whoever does calls :meth:`taken` when no more than :attr:`resume_at` are left.
         self.messages: deque[Message] = deque()
         #: Reading goes on when so few are left; -1 while it has not stopped.
         self.resume_at = -1
@@ -52,27 +50,26 @@ class Inbox:
     @property
     def room(self) -> int:
         """How many messages may be put now."""
-        return max(0, self._max_messages - len(self.messages)) + len(self._waiters)
+        return max(0, self._max_messages + len(self.waiters) - len(self.messages))
 
     def put(self, messages: list[Message]) -> None:
-        """Hand out ``messages``, and queue those that nobody waits for."""
-        waiters = self._waiters
-        if waiters:
-            handed = min(len(waiters), len(messages))
-            for message in messages[:handed]:
-                waiter = waiters.popleft()
-                waiter.message = message
-                waiter.event.set()
-            messages = messages[handed:]
+        """Queue ``messages``, and call who waits for them."""
         self.messages.extend(messages)
         self._size_at_most += sum(map(len, messages))
+        self._call()
+
+    def _call(self) -> None:
+        """Call the task whose turn it is, if there is something to tell it."""
+        if self.waiters and (self.messages or self._ended):
+            self.waiters[0].set()
 
     def is_full(self) -> bool:
         """No more may be put; if so, :attr:`resume_at` is set."""
         messages = self.messages
-        if not messages:
+        queued = len(messages) - len(self.waiters)
+        if queued <= 0:
             return False
-        if len(messages) < self._max_messages:
+        if queued < self._max_messages:
             if self._size_at_most < MAX_SIZE:
                 return False
             self._size_at_most = sum(map(len, messages))
@@ -100,31 +97,24 @@ class Inbox:
             self._room = None
 
     async def wait_message(self) -> Message | None:
-        """The next message; ``None`` if :meth:`wake` came first. Cancelling loses no message."""
-        waiter = _Waiter(self._runtime.event())
-        self._waiters.append(waiter)
+        """Wait for the next message and take it; ``None`` if the session ended first. Cancelling loses no message."""
+        turn = self._runtime.event()
+        self.waiters.append(turn)
+        self._call()
         try:
-            await waiter.event.wait()
-        except BaseException:
-            if waiter.message is not None:
-                # Handed out and cancelled in one breath (a loop with edge-triggered cancellation).
-                self._put_back(waiter.message)
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            raise
-        return waiter.message
-
-    def _put_back(self, message: Message) -> None:
-        if self._waiters:
-            self.put([message])
-        else:
-            self.messages.appendleft(message)
+            await turn.wait()
+            message = self.messages.popleft() if self.messages else None
+            if len(self.messages) <= self.resume_at:
+                self.taken()
+            return message
+        finally:
+            self.waiters.remove(turn)
+            self._call()
 
     def wake(self) -> None:
-        """The session has ended: no waiting task will get a message."""
-        for waiter in self._waiters:
-            waiter.event.set()
-        self._waiters.clear()
+        """The session has ended: tasks that wait get what is left, and then none."""
+        self._ended = True
+        self._call()
 
     def discard(self) -> None:
         """Drop what is queued, and keep the receive loop from waiting for room."""

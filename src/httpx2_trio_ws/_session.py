@@ -35,6 +35,7 @@ class Session:
     """
 
     __slots__ = (
+        "__weakref__",
         "_budget",
         "_connection",
         "_engine",
@@ -81,10 +82,10 @@ class Session:
             WebSocketNetworkError, WebSocketProtocolError: the session failed, likewise.
             WebSocketClosedError: the session was closed on our side.
         """
-        messages = self._messages
-        if not messages:
-            return await self._receive_later()
         await self._runtime.checkpoint_if_cancelled()
+        messages = self._messages
+        if not messages or self._inbox.waiters:
+            return await self._receive_later()
         message = messages.popleft()
         if len(messages) <= self._inbox.resume_at:
             self._inbox.taken()
@@ -96,14 +97,10 @@ class Session:
         return message
 
     async def _receive_later(self) -> str | bytes:
-        engine = self._engine
-        if engine.no_receive is not None:
-            await self._runtime.checkpoint()  # as every call is, also one that raises
-            engine.raise_ended(engine.no_receive)
         self._budget = _CALLS_PER_TURN
         message = await self._inbox.wait_message()
         if message is None:
-            engine.raise_ended(engine.no_receive)
+            self._engine.raise_ended(self._engine.no_receive)
         return message
 
     async def receive_text(self) -> str:

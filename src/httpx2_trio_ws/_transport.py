@@ -8,7 +8,9 @@ waiting, which saves a trip through the scheduler for each lone message.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ class CarrierError(Exception):
 
 class Transport(Protocol):
     """Read, write, close."""
+
+    #: The last :meth:`write` found room and left some: it did not wait for the peer. False where that cannot be told.
+    had_room: bool
 
     @property
     def writes_now(self) -> bool:
@@ -63,6 +68,8 @@ class StreamTransport:
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
         self._stream: Any = response.extensions["network_stream"]
+        self._socket: Any = self._stream.get_extra_info("socket")
+        self.had_room = False
 
     async def read(self) -> bytes:
         # Whatever a carrier raises, the connection is of no more use; what it was is kept as the cause.
@@ -76,14 +83,26 @@ class StreamTransport:
 
     async def write(self, data: memoryview) -> int:
         part = data[:WRITE_SIZE]
+        had_room = has_room(self._socket)
         try:
             await self._stream.write(bytes(part))
         except Exception as exc:
             raise CarrierError("writing to the connection failed") from exc
+        self.had_room = had_room and has_room(self._socket)
         return len(part)
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+def has_room(socket: Any) -> bool:
+    """Whether a socket takes bytes without waiting; false also where that cannot be told."""
+    if not hasattr(socket, "fileno") or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    with contextlib.suppress(ValueError):  # it has been closed
+        poll.register(socket.fileno(), select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 def write_now(socket: Any, data: bytes | memoryview) -> int:

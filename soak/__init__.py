@@ -1,0 +1,1 @@
+"""Many sessions held for minutes against a real server, through a proxy that breaks things: see ``run.py``."""
