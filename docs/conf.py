@@ -37,6 +37,7 @@ nitpick_ignore_regex = [
     ("py:.*", _OTHERS + ".*"),
     # Python's own, and the short forms that autodoc shows for names of other projects.
     ("py:(class|exc)", r"(str|bytes|bytearray|memoryview|int|float|bool|None|Any|Self|Literal|Mapping|Sequence)"),
+    ("py:class", r"(App|Handler|Respond|Abstract\w+ContextManager|.*\._session\.Session)"),
     ("py:class", r"(\w+Types|UseClientDefault)"),
     ("py:(class|exc)", r"(\w+Error|\w+Exception|ExceptionGroup|KeyboardInterrupt|EndOfChannel|EndOfStream)"),
 ]
@@ -60,6 +61,17 @@ def setup(app: Sphinx) -> None:
         if name == render.PAGE.stem:
             source[0] = render.page(source[0])
 
+    def resolve(_app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
+        """Public names that are written short, or by where they are defined."""
+        name = node.get("reftarget", "").rpartition(".")[2]
+        domain = env.get_domain("py")
+        for module in ("httpx2_trio_ws", "httpx2_trio_ws.sync", "httpx2_trio_ws.testing"):
+            if f"{module}.{name}" in domain.objects and node.get("refdomain") == "py":
+                role, full = node["reftype"], f"{module}.{name}"
+                return domain.resolve_xref(env, node["refdoc"], _app.builder, role, full, node, contnode)
+        return None
+
+    app.connect("missing-reference", resolve)
     app.connect("source-read", tables)
     app.connect("autodoc-process-docstring", before, priority=400)  # napoleon's is 500
     app.connect("autodoc-process-docstring", after, priority=600)

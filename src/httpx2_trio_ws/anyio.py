@@ -85,7 +85,7 @@ class WebSocketSession(Session, anyio.abc.ObjectStream[str | bytes]):
         """A WebSocket has no half-close: a close frame ends both directions (RFC 6455 §1.4).
 
         Raises:
-            NotImplementedError: always, as from anyio's TLS streams. Use :meth:`close`.
+            NotImplementedError: always, as from anyio's TLS streams. Use ``close()``.
         """
         raise NotImplementedError(_NO_HALF_CLOSE)
 
