@@ -61,10 +61,10 @@ class _Pipe:
 
     async def read_some(self, size: int) -> bytes:
         await trio.lowlevel.checkpoint()
-        while not self.data and not self.ended:
-            if self.gone:
-                raise trio.ClosedResourceError
+        while not (self.data or self.ended or self.gone):
             await self.changed.park()
+        if self.gone:
+            raise trio.ClosedResourceError
         part = bytes(self.data[:size])
         del self.data[:size]
         self.changed.unpark_all()

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-# Those that are tests themselves are run elsewhere, as tests.
-PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if not path.stem.startswith("test_"))
+# Those that are tests themselves are run elsewhere, as tests; and those that are not on trio.
+ELSEWHERE = re.compile("test_.*|blocking")
+PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if not ELSEWHERE.fullmatch(path.stem))
 # What docs/examples.md says to try each with.
 URLS = dict(
     re.findall(

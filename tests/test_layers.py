@@ -70,6 +70,9 @@ FACES = {NAME: PUBLIC, f"{NAME}.anyio": PUBLIC, f"{NAME}.sync": SYNC, f"{NAME}.t
 # They are there once they have been imported.
 SUBMODULES = {"anyio", "sync", "testing"}
 
+# What the blocking session shares with the others: the protocol, the handshake as far as it is pure, and results.
+SHARED_WITH_SYNC = ("_exceptions", "_handshake", "_options", "_protocol", "_refusal", "_request", "_results", "_sync")
+
 # Loads the modules of _protocol under a parent that has run nothing, and prints all that came with them.
 LOAD_PROTOCOL = """
 import importlib, json, pkgutil, sys, types
@@ -143,6 +146,18 @@ def test_session_knows_no_event_loop(module: str) -> None:
     assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
     runtimes = (f"{NAME}._runtime._trio", f"{NAME}._runtime._asyncio", f"{NAME}._trio", f"{NAME}.anyio")
     assert not any(name.startswith(runtimes) for name in imports(module))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("_sync/")])
+def test_blocking_session_knows_no_event_loop_and_shares_little(module: str) -> None:
+    assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
+    ours = {name.split(".")[1] for name in imports(module) if name.startswith(f"{NAME}.")}
+    assert ours <= set(SHARED_WITH_SYNC)
+
+
+@pytest.mark.parametrize("module", ["_handshake.py", "_options.py", "_refusal.py", "_request.py", "_results.py"])
+def test_what_is_shared_with_it_knows_no_event_loop(module: str) -> None:
+    assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
 
 
 @pytest.mark.parametrize("face", FACES)

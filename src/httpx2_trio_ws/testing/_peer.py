@@ -64,6 +64,12 @@ class ScriptedPeer:
     :exc:`WebSocketNetworkError` when the connection is gone without a close frame, and :exc:`WebSocketClosedError`
     when the peer itself has ended it.
 
+    Args:
+        stream: the connection, after the handshake. It has ``read(max_bytes)``, ``write(data)`` and ``aclose()``, all
+            async and raising :exc:`OSError`, and ``reset()``, after which ``aclose()`` breaks the connection.
+        request: the handshake, as an :class:`httpx2.Request`.
+        compressed: permessage-deflate was agreed on, without context takeover in either direction.
+
     Attributes:
         request: the handshake, as an :class:`httpx2.Request`.
         compressed: permessage-deflate was agreed on. :meth:`send` and :meth:`receive` then deflate and inflate.

@@ -1,0 +1,59 @@
+"""The blocking session: threads instead of an event loop.
+
+Who does what
+-------------
+
+Each session has one thread of its own, the *reader* (:mod:`._engine`). It is a daemon, so that it never keeps the
+interpreter from ending, and it has ended when the block has been left. It alone reads, feeds the protocol, answers
+pings, keeps the deadlines, and in the end closes the connection. Other threads only
+
+* take messages from the inbox, or wait there (:mod:`._inbox`);
+* put frames into the outbox, or wait there, or write a lone message on their own (:mod:`._outbox`);
+* leave the reader an order, *ping*, *pong*, *close*, and wake it.
+
+So nothing of the protocol needs a lock but the encoder of messages, which is the outbox's.
+
+Python raises :exc:`KeyboardInterrupt` in the main thread, between any two steps of its code, and in no other thread.
+That is why the main thread never reads: bytes that it had read would be lost. What it does do is written so that it may
+be left after any step: a message is taken in one step, a frame is on its way as a whole or not at all, and an order is
+left in one step.
+
+States
+------
+
+=============  ==========================================================  =====================================
+state          begins with                                                 calls raise
+=============  ==========================================================  =====================================
+open           the handshake                                               nothing
+draining       a write that failed                                         sending ones, what failed
+ended          the peer's close frame, a failure, our ``close()``          what it was, receiving ones once the
+                                                                           queue is empty
+done           the reader has closed the connection                        as before
+=============  ==========================================================  =====================================
+
+Locks
+-----
+
+Each is held for a few steps, never while waiting, never while another is taken, with one exception: whoever holds the
+outbox's may take the wakeup's.
+
+===================  ==================================================  =========================================
+lock                 guards                                              taken by
+===================  ==================================================  =========================================
+``Inbox.lock``       the threads that wait for messages, and the end of  the reader; receivers that have to wait. A
+                     receiving                                           message that is there is taken without it
+``Outbox.lock``      the frames, the encoder, the end of sending, and    senders; the reader, but not while it
+                     the socket's write side while nothing is queued     writes
+``Engine.ping_lock`` the pings that wait for pongs                       callers of ``ping()``; the reader
+``Wakeup``'s own     the reader's wakeup socket                          whoever wakes it; the reader
+===================  ==================================================  =========================================
+
+Who wakes whom
+--------------
+
+Every thread that waits has a :class:`._waiting.Waiter` of its own, and whoever takes it out of its queue sets it: the
+reader the receivers (a message, the end), the senders (room, their frame is written, the end) and those who wait for
+a pong or for the session to be done. The reader itself waits in ``select`` for the connection, the next deadline, or a
+byte in its wakeup socket: from a sender (frames are queued), a receiver (there is room again), an order, or the block
+being left.
+"""

@@ -1,0 +1,158 @@
+"""Opening a blocking session: the handshake as a request of the client, and the block around the session."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx2
+
+from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
+from httpx2_trio_ws._handshake import Agreement, check_response
+from httpx2_trio_ws._options import parse_options
+from httpx2_trio_ws._protocol import Connection
+from httpx2_trio_ws._refusal import MAX_BODY, with_body
+from httpx2_trio_ws._request import HandshakeAuth, auth_for, build_request, check_client, full_pool, too_slow
+
+from ._carrier import carrier_for
+from ._deadline import Deadline, Steps
+from ._engine import Engine
+from ._session import SyncWebSocketSession
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
+    from httpx2_trio_ws._options import HandshakeOptions, OpenOptions
+
+logger = logging.getLogger("httpx2_trio_ws")
+
+GRACE = "failure_grace_seconds"
+
+
+class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
+    """A checked call: nothing has been sent yet. As a context manager, it is around the session.
+
+    A class and not a generator: generators that were not finished are closed when the interpreter ends, and then
+    no other thread runs any more.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: saying what to do instead.
+    """
+
+    def __init__(self, client: httpx2.Client, url: httpx2.URL | str, options: OpenOptions) -> None:
+        check_client(client, httpx2.Client)
+        if GRACE in options:
+            raise TypeError(
+                f"a blocking session has no {GRACE}: a failure is raised by the next call, or when the block is left"
+            )
+        self._handshake, self._options = parse_options(options)
+        self._client = client
+        self._request = build_request(client, url, self._handshake, dict(self._handshake.extensions or {}))
+
+    def __enter__(self) -> SyncWebSocketSession:
+        response, agreement = shake_hands(self._client, self._request, self._handshake)
+        engine: Engine | None = None
+        try:
+            connection = Connection(
+                max_message_size=self._options.max_message_size_bytes, deflate=agreement.deflate, logger=logger
+            )
+            engine = Engine(response, carrier_for(response), connection, agreement.deflate, self._options)
+            self._session = SyncWebSocketSession(engine, response, agreement.subprotocol)
+            engine.start()
+        except BaseException:
+            if engine is not None:
+                engine.abandon()
+            response.close()
+            raise
+        return self._session
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        try:
+            self._session.__exit__(exc_type, exc, tb)
+        except BaseException:
+            self._session._engine.abort()  # as it has, unless Ctrl-C came before it could do anything
+            raise
+
+
+class OpeningWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, "bool | None"]):
+    """An opening with a client of its own, that lives as long as the session."""
+
+    def __init__(self, url: httpx2.URL | str, options: OpenOptions) -> None:
+        self._url = url
+        self._options = options
+
+    def __enter__(self) -> SyncWebSocketSession:
+        with contextlib.ExitStack() as stack:
+            client = stack.enter_context(httpx2.Client())
+            session = stack.enter_context(Opening(client, self._url, self._options))
+            self._stack = stack.pop_all()
+        return session
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        return self._stack.__exit__(exc_type, exc, tb)
+
+
+def shake_hands(
+    client: httpx2.Client, request: httpx2.Request, handshake: HandshakeOptions
+) -> tuple[httpx2.Response, Agreement]:
+    """Send the request and check the answer.
+
+    Raises:
+        WebSocketUpgradeError: a refusal, its body read, or an invalid answer.
+        WebSocketHandshakeTimeout: it took too long.
+        httpx2.TransportError: as from any request, ``ConnectError``, ``ReadTimeout``, ``PoolTimeout`` …
+    """
+    late = WebSocketHandshakeTimeout(too_slow(client, request, handshake))
+    deadline = Deadline(handshake.handshake_timeout_seconds)
+    steps = Steps(deadline, (handshake.extensions or {}).get("trace"))
+    auth = auth_for(client, request, handshake, steps.ready)
+    response: httpx2.Response | None = None
+    try:
+        try:
+            response = client.send(request, stream=True, auth=auth, follow_redirects=False)
+        except httpx2.TransportError as exc:
+            if deadline.passed():
+                raise late from exc
+            if isinstance(exc, httpx2.PoolTimeout):
+                raise full_pool(client, request) from exc
+            raise
+        agreement = _check(response, auth, handshake)
+        deadline.end(late)
+    except BaseException:
+        deadline.end()
+        if response is not None:
+            response.close()
+        raise
+    return response, agreement
+
+
+def _check(response: httpx2.Response, auth: HandshakeAuth, handshake: HandshakeOptions) -> Agreement:
+    try:
+        if auth.refusal is not None:
+            raise auth.refusal
+        return check_response(response, handshake)
+    except WebSocketUpgradeError as exc:
+        exc.response = _read_refusal(response)
+        exc.args = (exc.reason, exc.response)
+        raise
+
+
+def _read_refusal(response: httpx2.Response) -> httpx2.Response:
+    """A copy of the response with the beginning of its body read, as far as that comes until the deadline."""
+    body = bytearray()
+    if response.status_code != 101:  # what follows a 101 is no body
+        # A StreamError: an event hook or the authentication has read or closed it already.
+        with contextlib.suppress(httpx2.TransportError, httpx2.StreamError):
+            chunks = cast("Generator[bytes, Any, Any]", response.iter_raw())
+            with contextlib.closing(chunks):
+                for chunk in chunks:
+                    body += chunk
+                    if len(body) >= MAX_BODY:
+                        break
+    return with_body(response, bytes(body))

@@ -1,0 +1,410 @@
+"""Frames on their way out.
+
+Three places, in the order in which they are written:
+
+1. the rest of what is partly on the wire already;
+2. control frames: pongs, pings, the close frame that answers the peer's;
+3. messages, in the order of the calls, and after them the close frame of our own ``close()``.
+
+Control frames thus wait for the frame now on the wire (of TLS, the record), and for nothing else of ours. Messages
+are coalesced: the reader takes all that have gathered, up to :data:`BATCH` bytes, in one write.
+
+While nothing is queued, a *lone* message is written by the thread that sends it. A message that follows on another
+within :data:`BURST` seconds is part of a *burst* and left for the reader, which writes many at once. Above the
+high-water mark, a sender leaves its message here unencoded, and waits until the reader has queued it.
+
+Ctrl-C may end a lone write after any step. So what is written is noted before (``_lone``), and how much of it was,
+in the same step in which it is; the next who takes the lock settles it (:meth:`Outbox._settle`), as often as it takes.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import zlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+from httpx2_trio_ws._exceptions import WebSocketNetworkError
+
+from ._waiting import Waiter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sized
+
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from httpx2_trio_ws._exceptions import WebSocketException
+    from httpx2_trio_ws._protocol import Connection
+
+BATCH = 65536
+# Above so many bytes queued, senders wait; they go on below a quarter of that.
+HIGH_WATER = 65536
+LOW_WATER = HIGH_WATER // 4
+# The last try to write takes so many bytes, and a close frame.
+LAST = 16384
+# A control frame has so many bytes at most.
+_CONTROL = 131
+# A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message.
+BURST = 50e-6
+
+
+class _Sender(Waiter):
+    """A thread that waits for room, or for its frame to be written."""
+
+    __slots__ = ("done", "frame", "payload", "text")
+
+    def __init__(self, payload: bytes, *, text: bool) -> None:
+        super().__init__()
+        self.payload = payload
+        self.text = text
+        self.frame: bytes | None = None
+        self.done = False
+
+
+class Outbox:
+    """The frames of one session that wait to be written.
+
+    Args:
+        connection: encodes messages.
+        deflate: the extension that compresses them, if any.
+        write_now: writes to a plain socket; see :class:`Carrier`.
+        wake: wakes the reader.
+    """
+
+    __slots__ = (
+        "_batch",
+        "_control",
+        "_deflate",
+        "_discarded",
+        "_drained",
+        "_encode",
+        "_encoding",
+        "_frames",
+        "_last",
+        "_lone",
+        "_turns",
+        "_unwritten",
+        "_wake",
+        "_wire",
+        "_write_now",
+        "bytes_sent",
+        "error",
+        "failed",
+        "lock",
+        "messages_sent",
+        "size",
+        "work",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        deflate: PerMessageDeflate | None,
+        write_now: Callable[[bytes], int] | None,
+        wake: Callable[[], None],
+    ) -> None:
+        self.lock = threading.Lock()
+        self._encode = connection.encode
+        self._deflate = deflate
+        self._encoding = False
+        self._write_now = write_now
+        self._wake = wake
+        self._frames: deque[bytes] = deque()
+        self._control: list[bytes] = []
+        # What is being written, and the message frames in it, to find the next place between two frames.
+        self._wire: memoryview | None = None
+        self._batch: list[bytes] = []
+        # A frame that is written by its sender; and how much of it was, if it was.
+        self._lone: tuple[bytes, list[int]] | None = None
+        self._last = -math.inf
+        # Senders that wait for room, senders that wait until their frame is written, and who waits to send control
+        # frames until those that wait are being written.
+        self._turns: deque[_Sender] = deque()
+        self._unwritten: deque[_Sender] = deque()
+        self._drained: list[Waiter] = []
+        self._discarded = False
+        #: Something is queued, and the reader has been woken for it.
+        self.work = False
+        #: What sending calls raise.
+        self.error: WebSocketException | None = None
+        #: Writing has failed.
+        self.failed = False
+        #: Bytes of messages that have not been handed to the transport.
+        self.size = 0
+        self.messages_sent = 0
+        self.bytes_sent = 0
+
+    # -- for senders ---------------------------------------------------------------------------
+
+    def send(self, payload: bytes, *, text: bool) -> WebSocketException | None:
+        """Send a message, or return why not. If it raises, the message will be sent whole, or not at all."""
+        sender: _Sender | None = None
+        try:
+            with self.lock:
+                if self._lone is not None:
+                    self._settle()
+                if self.error is not None:
+                    return self.error
+                if self._turns or self.size > HIGH_WATER:
+                    sender = _Sender(payload, text=text)
+                    self._turns.append(sender)
+                else:
+                    sender = self._send_frame(self._encoded(payload, text=text))
+                    self._encoding = False
+                error = self.error
+        except BaseException:
+            self.work = True  # what was noted must be seen to
+            self._wake()
+            raise
+        if sender is None:
+            return error
+        sender.wait()
+        return None if sender.done else self.error
+
+    def calm(self) -> None:
+        """A thread has waited for something: what it sends next is an answer, and no part of a burst."""
+        self._last = -math.inf
+
+    def _encoded(self, payload: bytes, *, text: bool) -> bytes:
+        """The message's frame, to be queued at once; then ``_encoding`` is false again."""
+        if self._encoding and self._deflate is not None:
+            # A frame was compressed and then not sent. Later ones must not refer to what it had.
+            self._deflate.encoder = zlib.compressobj(
+                wbits=-self._deflate.local_max_window_bits, **self._deflate.compress_settings
+            )
+        self._encoding = True
+        frame = self._encode(payload, text=text)
+        self.messages_sent += 1
+        return frame
+
+    def _send_frame(self, frame: bytes) -> _Sender | None:
+        """Write or queue a frame; return what to wait with until it is written, if that is to be waited for."""
+        now = time.monotonic()
+        burst = now - self._last < BURST
+        self._last = now
+        if burst or self._write_now is None or not self._is_idle:
+            self.size += len(frame)
+            self._frames.append(frame)
+            if not self.work:
+                self._ask()
+            if burst or self.size > len(frame):
+                return None
+        else:
+            self._write_lone(frame, self._write_now)
+            if self._wire is None:
+                self._last = time.monotonic()
+                return None
+        sender = _Sender(b"", text=False)
+        sender.frame = frame
+        self._unwritten.append(sender)
+        return sender
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._wire is None and not self._frames and not self._control
+
+    def _write_lone(self, frame: bytes, write_now: Callable[[bytes], int]) -> None:
+        written: list[int] = []
+        self._lone = frame, written
+        try:
+            # Python looks for Ctrl-C between the steps of its code, and these two calls are one step.
+            written.extend(map(write_now, (frame,)))
+        except BlockingIOError:
+            pass
+        except OSError as exc:
+            self._lone = None
+            self._fail(exc)
+            return
+        self._settle()
+
+    def _settle(self) -> None:
+        """Queue what is left of a lone frame."""
+        assert self._lone is not None
+        frame, written = self._lone
+        count = sum(written)
+        if count < len(frame):
+            self._wire, self._batch = memoryview(frame)[count:], [frame]
+            self.size = len(frame) - count
+            self._ask()
+        self.bytes_sent += count
+        self._lone = None
+
+    def _push(self, frame: bytes) -> None:
+        self.size += len(frame)
+        self._frames.append(frame)
+        if not self.work:
+            self._ask()
+
+    def _ask(self) -> None:
+        self.work = True
+        self._wake()
+
+    # -- for those who send control frames -----------------------------------------------------
+
+    @property
+    def control_size(self) -> int:
+        """Bytes of control frames that wait."""
+        return sum(map(len, self._control.copy())) if self._control else 0
+
+    def wait_control(self, ordered: Sized) -> None:
+        """Wait until there is room for control frames, beside those that are ordered, or nothing can be sent any more."""
+        while True:
+            with self.lock:
+                if self.error is not None or self.control_size + _CONTROL * len(ordered) <= HIGH_WATER:
+                    return
+                waiter = Waiter()
+                self._drained.append(waiter)
+            waiter.wait()
+
+    # -- for the reader ------------------------------------------------------------------------
+
+    def push_control(self, frames: bytes) -> None:
+        """Queue control frames, ahead of the messages."""
+        with self.lock:
+            self._control.append(frames)
+            self.work = True
+
+    def take(self, *, whole: bool) -> memoryview | None:
+        """What to write next; :meth:`wrote` tells how much of it was. ``None`` if there is nothing.
+
+        Args:
+            whole: what was taken last must be written to its end before anything else.
+        """
+        with self.lock:
+            if self._lone is not None:
+                self._settle()
+            if self._wire is not None and self._control and self._batch and not whole:
+                self._cut_batch()
+            if self._wire is None:
+                self._take_next()
+            if self._wire is None:
+                self.work = False
+            return self._wire
+
+    def _take_next(self) -> None:
+        if self._control:
+            self._wire = memoryview(b"".join(self._control))
+            self._control.clear()
+            self._release_control()
+        elif self._frames:
+            frames, batch = self._frames, self._batch
+            size = 0
+            while frames and (not batch or size + len(frames[0]) <= BATCH):
+                frame = frames.popleft()
+                size += len(frame)
+                batch.append(frame)
+            self._wire = memoryview(b"".join(batch) if len(batch) > 1 else batch[0])
+
+    def _cut_batch(self) -> None:
+        """Control frames wait: finish the frame that is part written, and put the others back."""
+        assert self._wire is not None
+        left = len(self._wire)
+        whole = 0
+        while self._batch and whole + len(self._batch[-1]) <= left:
+            frame = self._batch.pop()
+            whole += len(frame)
+            if self._discarded:
+                self.size -= len(frame)
+            else:
+                self._frames.appendleft(frame)
+        self._wire = self._wire[: left - whole]
+        self._written()
+
+    def wrote(self, count: int) -> None:
+        """``count`` bytes of what :meth:`take` gave have been handed to the operating system."""
+        with self.lock:
+            assert self._wire is not None
+            self.bytes_sent += count
+            self._wire = self._wire[count:]
+            if self._batch:
+                self.size -= count
+            self._written()
+            if self.size <= LOW_WATER:
+                self._admit()
+
+    def _written(self) -> None:
+        """If nothing is left of a batch, tell those who wait for its frames."""
+        if self._wire:
+            return
+        self._wire = None
+        unwritten, batch = self._unwritten, self._batch
+        while unwritten and any(frame is unwritten[0].frame for frame in batch):
+            sender = unwritten.popleft()
+            sender.done = True
+            sender.set()
+        batch.clear()
+        if not self._frames:
+            self.size = 0  # also where Ctrl-C came before a frame that was counted was queued
+
+    def _admit(self) -> None:
+        """Queue the messages of those who waited for room."""
+        while self._turns and self.size <= HIGH_WATER:
+            sender = self._turns.popleft()
+            self._push(self._encoded(sender.payload, text=sender.text))
+            self._encoding = False
+            sender.done = True
+            sender.set()
+
+    # -- for the end ---------------------------------------------------------------------------
+
+    def end(self, error: WebSocketException, close_frame: bytes = b"") -> None:
+        """From now on sending raises ``error``; what was sent before is written, then ``close_frame``."""
+        with self.lock:
+            if self._lone is not None:
+                self._settle()
+            if close_frame:
+                self._push(close_frame)
+            self.error = error
+            self._release()
+
+    def last_words(self, goodbye: bytes) -> bytes:
+        """What may be written in one last try: what waits, in whole frames up to :data:`LAST` bytes, and ``goodbye``."""
+        with self.lock:
+            if self._wire is not None:
+                return b""  # a frame is part written
+            last = b"".join(self._control)
+            for frame in self._frames:
+                if len(last) + len(frame) > LAST:
+                    break
+                last += frame
+            return last + goodbye
+
+    def discard(self) -> None:
+        """Write no more messages, apart from the one that is part written."""
+        with self.lock:
+            self._discard()
+
+    def fail(self, cause: Exception) -> None:
+        """Writing has failed."""
+        with self.lock:
+            self._fail(cause)
+
+    def _fail(self, cause: Exception) -> None:
+        self.failed = True
+        if self.error is None:
+            how = str(cause) or type(cause).__name__
+            self.error = WebSocketNetworkError(f"the connection was lost while sending: {how}")
+            self.error.__cause__ = cause
+        self._wire = None
+        self._control.clear()
+        self._discard()
+        self._release()
+        self._wake()
+
+    def _discard(self) -> None:
+        self._discarded = True
+        self.size -= sum(map(len, self._frames))
+        self._frames.clear()
+
+    def _release(self) -> None:
+        """Let all who wait find out what has happened."""
+        for senders in (self._turns, self._unwritten):
+            while senders:
+                senders.popleft().set()
+        self._release_control()
+
+    def _release_control(self) -> None:
+        while self._drained:
+            self._drained.pop().set()

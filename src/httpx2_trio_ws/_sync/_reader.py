@@ -1,0 +1,369 @@
+"""The one thread of a session: it reads, writes what was queued, keeps the deadlines, and ends it all.
+
+Everything here runs in that thread. What other threads do is in :mod:`._engine`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from httpx2_trio_ws._exceptions import (
+    SendDisconnect,
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketKeepaliveTimeout,
+    WebSocketNetworkError,
+    WebSocketProtocolError,
+)
+from httpx2_trio_ws._protocol import Keepalive, Verdict
+
+from ._carrier import read_stream
+from ._inbox import Inbox
+from ._outbox import HIGH_WATER, Outbox
+from ._pings import Pings
+from ._poller import READ, WRITE, Poller
+from ._waiting import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+
+    from httpx2_trio_ws._options import SessionOptions
+    from httpx2_trio_ws._protocol import Connection
+
+    from ._carrier import Carrier
+
+# When both close frames have gone their ways, the server should close the connection (RFC 6455 §7.1.1).
+# One that does not is given so many seconds.
+_LINGER = 1.0
+# When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
+_DRAIN = 1.0
+
+_CLOSED = "the session was closed on our side, by close() or by leaving its block"
+
+
+class CloseOrder(NamedTuple):
+    """Close from our side."""
+
+    code: int
+    reason: str
+
+
+class ControlOrder(NamedTuple):
+    """Send a ping or a pong."""
+
+    make: Callable[[bytes], bytes]
+    payload: bytes
+
+
+class Reader:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        response: httpx2.Response,
+        carrier: Carrier,
+        connection: Connection,
+        deflate: PerMessageDeflate | None,
+        options: SessionOptions,
+    ) -> None:
+        self.connection = connection
+        self.poller = Poller(carrier.socket)
+        self.inbox = Inbox(options.queue_size, self.poller.wake)
+        self.outbox = Outbox(connection, deflate, carrier.write_now, self.poller.wake)
+        self.pings = Pings()
+        self.messages_received = 0
+        self.bytes_received = 0
+        #: What other threads want done, and whether they want the connection dropped.
+        self.orders: deque[CloseOrder | ControlOrder] = deque()
+        self.cancelled = False
+        self.failure: WebSocketException | None = None
+        #: An error of our own.
+        self.bug: Exception | None = None
+        #: Set when nothing is left but the thread's last step.
+        self.done = Signal()
+        #: Whoever has it ends the session: the reader, or who could not start it.
+        self.claim = threading.Lock()
+        self._response = response
+        self._carrier = carrier
+        self._options = options
+        # The time when the thread last woke; when it must end; and when keepalive is to be looked at.
+        self._now = time.monotonic()
+        self._deadline = math.inf
+        self._due = math.inf
+        self._heard_at: float | None = None
+        self._keepalive: Keepalive | None = None
+        if options.keepalive_ping_interval_seconds is not None:
+            interval, timeout = options.keepalive_ping_interval_seconds, options.keepalive_ping_timeout_seconds
+            self._keepalive = Keepalive(interval, timeout, self._now)
+            self._due = self._now + interval
+        self._closed_here = False
+        self._write_failed = False
+        self._paused = False
+        self._readable = False
+        self._blocked = False
+
+    def run(self) -> None:
+        """The thread."""
+        if not self.claim.acquire(blocking=False):
+            return
+        try:
+            self._loop()
+        except Exception as exc:  # noqa: BLE001 (a bug of ours: it comes out where the block is left)
+            self.bug = exc
+            self._end(WebSocketClosedError(f"the session was ended by an internal error: {exc!r}"))
+        finally:
+            self.drop()
+
+    def _loop(self) -> None:
+        stream = self._response.extensions["network_stream"]
+        if not self._read(lambda: read_stream(stream)):
+            return
+        while True:
+            now, outbox = self._now, self.outbox
+            while self.orders:
+                self._obey(self.orders.popleft())
+            if outbox.failed and not self._write_failed:
+                self._notice_write_failure()
+            if self.cancelled or now >= self._deadline or (now >= self._due and not self._peer_lives(now)):
+                return
+            if self._paused and (self._closed_here or self.inbox.resume_at < 0):
+                self._resume(now)
+            if self._is_reading:
+                if self.connection.has_input:
+                    self._take(b"")
+                elif self._readable and not self._read(self._carrier.read):
+                    return
+            self._sleep(more=outbox.work and not self._blocked and self._write())
+
+    def _obey(self, order: CloseOrder | ControlOrder) -> None:
+        if isinstance(order, CloseOrder):
+            self.begin_close(order.code, order.reason)
+        elif self.outbox.error is None:
+            self.outbox.push_control(order.make(order.payload))
+
+    @property
+    def _is_reading(self) -> bool:
+        # A peer that pings and does not read its pongs: let it wait, not our memory grow. Its silence counts: it
+        # takes nothing, so it may well be dead.
+        return not self._paused and self.outbox.control_size <= HIGH_WATER
+
+    def _sleep(self, *, more: bool) -> None:
+        """Sleep until there is something to do; ``more`` says that there is."""
+        reading = self._is_reading
+        more |= reading and (self.connection.has_input or self._carrier.more)
+        events = (READ if reading else 0) | (WRITE if self._blocked else 0)
+        until = min(self._deadline, self._due)
+        seconds = None if until == math.inf else max(0, until - time.monotonic())
+        happened = self.poller.wait(events, 0 if more else seconds)
+        self._now = time.monotonic()
+        self._readable = self._carrier.more or bool(happened & READ)
+        if happened & WRITE:
+            self._blocked = False
+            self._heard_at = self._now  # the peer has taken bytes, so it lives
+
+    # -- keepalive -----------------------------------------------------------------------------
+
+    def _peer_lives(self, now: float) -> bool:
+        """Ping, if it is time to; false if the peer has been silent for too long."""
+        keepalive, interval = self._keepalive, self._options.keepalive_ping_interval_seconds
+        if keepalive is None or interval is None or self.outbox.error is not None:
+            self._due = math.inf  # the session is ending, within a limit of its own
+            return True
+        verdict = self._verdict(keepalive, now)
+        if verdict is Verdict.DEAD and self._is_reading:
+            # If the whole process stood still, the answer may have come unread: read it first.
+            if not self._read(self._carrier.read):
+                return False
+            verdict = self._verdict(keepalive, now)
+        if verdict is Verdict.DEAD:
+            self._fail(WebSocketKeepaliveTimeout(self._silence()), None)
+            return False
+        # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
+        if verdict is Verdict.PING and not self.outbox.control_size:
+            payload, _ = self.pings.new(b"", lambda: None)
+            self.outbox.push_control(self.connection.ping(payload))
+        # Not later than a sign of life, which may come meanwhile, makes the next ping due.
+        self._due = min(keepalive.next_check(now), now + interval)
+        return True
+
+    def _verdict(self, keepalive: Keepalive, now: float) -> Verdict:
+        if self._heard_at is not None:
+            keepalive.heard(self._heard_at)
+            self._heard_at = None
+        return keepalive.check(now)
+
+    def _silence(self) -> str:
+        options = self._options
+        return (
+            f"no sign of life from the peer within {options.keepalive_ping_timeout_seconds} s of a ping, sent "
+            f"after {options.keepalive_ping_interval_seconds} s of silence (keepalive_ping_timeout_seconds)"
+        )
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def _read(self, read: Callable[[], bytes | None]) -> bool:
+        """Read what is there; false if nothing more will come."""
+        self._readable = False
+        try:
+            data = read()
+        except Exception as exc:  # noqa: BLE001 (whatever it is, the connection is of no more use)
+            self._lost(exc)
+            return False
+        if data is None:
+            return True
+        if not data:
+            self._lost(None)
+            return False
+        self.bytes_received += len(data)
+        self._heard_at = self._now
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Act on what was read."""
+        connection = self.connection
+        messages = connection.receive_data(data, sys.maxsize if self._closed_here else self.inbox.room)
+        if connection.pongs:
+            self.pings.answered(connection.pongs)
+        control = connection.control_to_send()
+        if control:
+            self.outbox.push_control(control)
+        if messages and not self._closed_here:
+            self.messages_received += len(messages)
+            self.inbox.put(messages)
+        if connection.failure is not None or connection.peer_close is not None:
+            self._notice_end()
+        if not self._closed_here and self.inbox.is_full():
+            self._paused = True
+            if self._keepalive is not None:
+                self._keepalive.pause()
+        if self._write_failed:
+            self._drain_on()
+
+    def _resume(self, now: float) -> None:
+        """The inbox has room; the silence is not held against the peer."""
+        self._paused = False
+        if self._keepalive is not None:
+            self._keepalive.resume(now)
+            self._heard_at = None
+        self._drain_on()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _write(self) -> bool:
+        """Write what goes without waiting; true if there may be more."""
+        data = self.outbox.take(whole=self._carrier.committed)
+        if data is None:
+            self._linger()
+            return False
+        try:
+            written = self._carrier.write(data)
+        except Exception as exc:  # noqa: BLE001 (as in reading)
+            self.outbox.fail(exc)
+            return True
+        self._blocked = not written
+        if written:
+            self.outbox.wrote(written)
+        return not self._blocked
+
+    def _notice_write_failure(self) -> None:
+        """Nothing can be sent any more. What has arrived is still read, as far as it comes soon."""
+        self._write_failed = True
+        self._blocked = False
+        self.pings.forget()
+        self._drain_on()
+
+    @property
+    def _draining(self) -> bool:
+        """A write has failed, and what has arrived is being read to its end."""
+        return self.outbox.error is not None and self.inbox.error is None
+
+    def _drain_on(self) -> None:
+        if self._draining:
+            self._deadline = math.inf if self._paused else time.monotonic() + _DRAIN
+
+    # -- ends ----------------------------------------------------------------------------------
+
+    def _end(self, error: WebSocketException, close_frame: bytes = b"") -> None:
+        """From now on every call raises ``error``; those that wait are woken."""
+        self.inbox.end(error)
+        sending = SendDisconnect(error.code, error.reason) if isinstance(error, WebSocketDisconnect) else error
+        self.outbox.end(sending, close_frame)
+        self.pings.forget()
+        # Whatever the peer does or does not do, the loop ends within the close timeout.
+        self._deadline = min(self._deadline, time.monotonic() + self._options.close_timeout_seconds)
+
+    def _notice_end(self) -> None:
+        """The peer has closed, or broken the protocol: that ends the session, unless something else has."""
+        failure, peer_close = self.connection.failure, self.connection.peer_close
+        if self.inbox.error is None:
+            if failure is not None:
+                self._fail(WebSocketProtocolError(failure.code, failure.reason), None)
+            elif peer_close is not None:
+                self._end(WebSocketDisconnect(int(peer_close.code), peer_close.reason))
+                self.outbox.discard()
+        if not self.outbox.work:
+            self._linger()
+
+    def _linger(self) -> None:
+        """If both sides have said that it is over, only the end of the connection is left to wait for."""
+        if self.connection.peer_close or self.connection.failure:
+            self._deadline = min(self._deadline, time.monotonic() + _LINGER)
+
+    def _fail(self, error: WebSocketException, cause: BaseException | None) -> None:
+        """The session has failed, unless it has ended already."""
+        if self.inbox.error is None:
+            error.__cause__ = cause
+            self.failure = error
+            self.outbox.discard()
+            self._end(error)
+
+    def _lost(self, cause: BaseException | None) -> None:
+        """Nothing more will be received, and there is nothing to wait for."""
+        error = self.outbox.error
+        if self._draining and error is not None:
+            self._fail(error, error.__cause__)
+        else:
+            how = "the peer ended it" if cause is None else str(cause) or type(cause).__name__
+            self._fail(WebSocketNetworkError(f"the connection was lost without a close frame: {how}"), cause)
+        self._deadline = -math.inf
+
+    def begin_close(self, code: int, reason: str) -> None:
+        """Close from our side: flush what was sent, then the close frame. Once all is done, for any thread."""
+        if self._closed_here:
+            return
+        if self._draining:
+            self._lost(None)
+        self._closed_here = True
+        frame = self.connection.close(code, reason) if self.outbox.error is None else b""
+        self._end(self.failure or WebSocketClosedError(_CLOSED), frame)
+        self.inbox.discard()
+
+    def drop(self) -> None:
+        """Say goodbye if that takes no waiting, and close the connection. For whoever has the claim."""
+        if self._draining:
+            self._lost(None)  # a write had failed, and nothing more came
+        goodbye = b""
+        if self.outbox.error is None:
+            goodbye = self.connection.close(1001, "")
+            self._end(WebSocketClosedError(_CLOSED))
+        last = self.outbox.last_words(goodbye)
+        with contextlib.suppress(Exception):
+            if last:
+                self._carrier.write(memoryview(last))
+        self.outbox.discard()
+        with contextlib.suppress(Exception):
+            # A connection that cannot be closed properly is gone all the same.
+            self._response.close()
+        self.poller.close()
+        self.done.set()

@@ -1,0 +1,359 @@
+"""The calls of a blocking session."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
+from httpx2_trio_ws._protocol import check_close, check_payload
+from httpx2_trio_ws._results import Statistics
+
+from ._waiting import check_timeout
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import httpx2
+
+    from ._engine import Engine
+    from ._pings import Ping
+
+
+class SyncWebSocketSession:
+    """An open WebSocket session, for threads.
+
+    Sessions come from :func:`open_websocket` and :func:`open_websocket_url`; they are not made by hand. All methods may
+    be called from any number of threads, but not from signal handlers. Ctrl-C in any of them leaves the session sound.
+
+    As a context manager, a session is closed when the block is left: with 1000 normally, with 1011 by an
+    :exc:`Exception`; by anything else, Ctrl-C above all, the connection is dropped at once, with 1001 if that can be
+    sent without waiting. A failure that no call has raised is raised then, if the block has no error of its own; else
+    that error is given a note.
+
+    Every call on a session that has ended raises what ended it: :exc:`WebSocketDisconnect` (the peer's close frame),
+    :exc:`WebSocketNetworkError` (the connection was lost), :exc:`WebSocketProtocolError` (the peer broke the protocol or
+    a limit) or :exc:`WebSocketClosedError` (our own close). Messages that had arrived before the peer's close or a
+    failure are handed out first.
+
+    A process that forks must not use a session in the child.
+    """
+
+    __slots__ = ("__weakref__", "_engine", "_inbox", "_messages", "_outbox", "_response", "_subprotocol")
+
+    def __init__(self, engine: Engine, response: httpx2.Response, subprotocol: str | None) -> None:
+        self._engine = engine
+        self._inbox = engine.inbox
+        self._messages = engine.inbox.messages
+        self._outbox = engine.outbox
+        self._response = response
+        self._subprotocol = subprotocol
+
+    def __repr__(self) -> str:
+        url = self._response.request.url
+        scheme = "wss" if url.scheme == "https" else "ws"
+        state = "open"
+        if self.closed:
+            code = self.close_code
+            state = "closing" if code is None else f"closed, {code}"
+        return f"<{type(self).__name__} {url.copy_with(scheme=scheme, userinfo=b'')} ({state})>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        engine = self._engine
+        try:
+            if sys.is_finalizing():
+                return  # no other thread runs any more, and nothing is left to be done
+            if exc is None:
+                engine.close(1000, "")
+            elif isinstance(exc, Exception):
+                engine.close(1011, "")
+            else:
+                engine.abort()
+        except BaseException:
+            engine.abort()
+            raise
+        engine.leave(exc)
+
+    # -- receiving -----------------------------------------------------------------------------
+
+    def receive(self, timeout: float | None = None) -> str | bytes:
+        """Receive the next message: ``str`` for text, ``bytes`` for binary (RFC 6455 §5.6).
+
+        With several threads receiving, each message goes to one of them, first come first served.
+
+        Args:
+            timeout: seconds to wait; 0 or less does not wait, ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: no message came in time. None is lost by this.
+            WebSocketDisconnect: the peer closed the session, and all its messages have been handed out.
+            WebSocketNetworkError, WebSocketProtocolError: the session failed, likewise.
+            WebSocketClosedError: the session was closed on our side.
+        """
+        if timeout is not None:
+            check_timeout(timeout)
+        messages = self._messages
+        try:
+            message = messages.popleft()
+        except IndexError:
+            message = None
+        if message is None:
+            return self._receive_later(timeout)
+        if len(messages) <= self._inbox.resume_at:
+            self._inbox.taken()
+        return message
+
+    def _receive_later(self, timeout: float | None) -> str | bytes:
+        message = self._inbox.wait(timeout)
+        self._outbox.calm()
+        if message is None:
+            self._engine.raise_ended(self._inbox.error)
+        return message
+
+    def receive_text(self, timeout: float | None = None) -> str:
+        """Receive the next message, which must be text.
+
+        Raises:
+            WebSocketInvalidTypeReceived: it is binary; the exception has it. Else as :meth:`receive`.
+        """
+        message = self.receive(timeout)
+        if not isinstance(message, str):
+            raise WebSocketInvalidTypeReceived(message)
+        return message
+
+    def receive_bytes(self, timeout: float | None = None) -> bytes:
+        """Receive the next message, which must be binary.
+
+        Raises:
+            WebSocketInvalidTypeReceived: it is text; the exception has it. Else as :meth:`receive`.
+        """
+        message = self.receive(timeout)
+        if not isinstance(message, bytes):
+            raise WebSocketInvalidTypeReceived(message)
+        return message
+
+    def receive_json(self, timeout: float | None = None) -> Any:
+        """Receive the next message, text or binary, and parse it with :func:`json.loads`.
+
+        Raises:
+            json.JSONDecodeError: it is not JSON; the text is in the exception's ``doc``. Else as
+                :meth:`receive`.
+        """
+        return json.loads(self.receive(timeout))
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str | bytes:
+        """The next message. Iteration ends when the peer closes with 1000 or 1001; else as :meth:`receive`."""
+        try:
+            return self.receive()
+        except WebSocketDisconnect as exc:
+            if exc.code in (1000, 1001):
+                raise StopIteration from None
+            raise
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def send(self, value: str | bytes) -> None:
+        """Send a message: text if ``value`` is a ``str``, binary if it is ``bytes``.
+
+        A lone message has been handed to the operating system when this returns; a burst of them is gathered, and
+        written within a few milliseconds. Above 64 KiB unsent, this waits until the peer has read, or the session
+        ends: keepalive ends it if the peer is dead, :meth:`close` in another thread always does. If it is interrupted,
+        the message is sent whole or not at all.
+
+        Raises:
+            TypeError: it is neither.
+            UnicodeEncodeError: the text has lone surrogates, which UTF-8 cannot express.
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
+                session has ended.
+        """
+        if isinstance(value, str):
+            self._send(value.encode(), text=True)
+        else:
+            self.send_bytes(value)
+
+    def send_text(self, data: str) -> None:
+        """Send a text message. As :meth:`send`."""
+        if not isinstance(data, str):
+            raise TypeError(f"send_text() takes a str, not {type(data).__name__}; use send_bytes() for bytes")
+        self._send(data.encode(), text=True)
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a binary message. ``bytearray`` and ``memoryview`` are copied. As :meth:`send`."""
+        if not isinstance(data, bytes):
+            if not isinstance(data, (bytearray, memoryview)):
+                raise TypeError(
+                    f"a message is str or bytes, not {type(data).__name__}; for other data there is send_json()"
+                )
+            data = bytes(data)
+        self._send(data, text=False)
+
+    def send_json(self, data: Any, mode: Literal["text", "binary"] = "text") -> None:
+        """Send ``data``, serialised with :func:`json.dumps`, as a text or a binary message.
+
+        Raises:
+            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``.
+            TypeError: ``data`` cannot be serialised. Else as :meth:`send`.
+        """
+        if mode not in ("text", "binary"):
+            raise ValueError(f'mode is "text" or "binary", not {mode!r}')
+        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+        self._send(text.encode(), text=mode == "text")
+
+    def _send(self, payload: bytes, *, text: bool) -> None:
+        error = self._outbox.send(payload, text=text)
+        if error is not None:
+            self._engine.raise_ended(error)
+
+    # -- pings ---------------------------------------------------------------------------------
+
+    def ping(self, payload: bytes = b"") -> SyncPongWaiter:
+        """Send a ping (RFC 6455 §5.5.2), ahead of messages that wait. It returns without waiting for the pong.
+
+        ``round_trip = ws.ping().wait()`` waits for it, too.
+
+        Args:
+            payload: up to 125 bytes; empty for four random bytes.
+
+        Raises:
+            TypeError: the payload is not bytes.
+            ValueError: the payload is too long, or waits for its pong already.
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
+                session has ended.
+        """
+        payload = check_payload(payload)
+        return SyncPongWaiter(self._engine, self._engine.ping(payload))
+
+    def pong(self, payload: bytes = b"") -> None:
+        """Send an unsolicited pong (RFC 6455 §5.5.3), a one-way sign of life. Pings are answered without it.
+
+        Raises:
+            TypeError: the payload is not bytes.
+            ValueError: the payload is longer than 125 bytes. Else as :meth:`ping`.
+        """
+        payload = check_payload(payload)
+        self._engine.pong(payload)
+
+    # -- closing -------------------------------------------------------------------------------
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the session: flush what was sent, send a close frame, and wait for the peer's (RFC 6455 §7.1.2).
+
+        Takes ``close_timeout_seconds`` at most, then the connection is dropped; if interrupted, it is dropped at once.
+        Threads that wait in other calls are woken at the start of it. Messages that have not been received are
+        discarded. Closing again does nothing but wait.
+
+        Args:
+            code: the close code: 1000 to 1003, 1007 to 1014 or 3000 to 4999.
+            reason: up to 123 bytes of UTF-8.
+
+        Raises:
+            TypeError, ValueError: the code may not be sent, or the reason is too long. Nothing else.
+        """
+        check_close(code, reason)
+        self._engine.close(code, reason)
+
+    def wait_closed(self, timeout: float | None = None) -> None:
+        """Wait until the session has ended and its connection is closed.
+
+        Args:
+            timeout: seconds to wait; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: it has not ended in time.
+            WebSocketNetworkError, WebSocketProtocolError: it failed. A close by either side is no failure.
+        """
+        check_timeout(timeout)
+        engine = self._engine
+        if not engine.done.wait(timeout):
+            raise TimeoutError(f"the session has not ended within {timeout} s")
+        if engine.failure is not None:
+            engine.raise_ended(engine.failure)
+
+    # -- state ---------------------------------------------------------------------------------
+
+    @property
+    def response(self) -> httpx2.Response:
+        """The response to the handshake: status 101, headers, cookies, history."""
+        return self._response
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the server chose, or ``None``."""
+        return self._subprotocol
+
+    @property
+    def latency(self) -> float | None:
+        """The last round trip of a ping, keepalive's or the application's, in seconds; ``None`` before one."""
+        return self._engine.pings.latency
+
+    @property
+    def closed(self) -> bool:
+        """The session has ended: nothing can be sent. Messages may still wait to be received."""
+        return self._outbox.error is not None
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code that the peer sent; 1006 if the connection ended without one; ``None`` before."""
+        peer_close = self._engine.connection.peer_close
+        if peer_close is not None:
+            return int(peer_close.code)
+        return 1006 if self._engine.done.is_set() or self._engine.failure is not None else None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason that the peer sent; empty if the connection ended without one; ``None`` before."""
+        peer_close = self._engine.connection.peer_close
+        if peer_close is not None:
+            return peer_close.reason
+        return None if self.close_code is None else ""
+
+    def statistics(self) -> Statistics:
+        """What the session has done so far."""
+        engine, outbox = self._engine, self._outbox
+        return Statistics(
+            messages_sent=outbox.messages_sent,
+            messages_received=engine.messages_received,
+            bytes_sent=outbox.bytes_sent,
+            bytes_received=engine.bytes_received,
+            queued_messages=len(self._messages),
+            unsent_bytes=outbox.size + outbox.control_size,
+            latency=self.latency,
+        )
+
+
+class SyncPongWaiter:
+    """Waits for the pong that answers one ping: ``round_trip = waiter.wait()``."""
+
+    __slots__ = ("_engine", "_ping")
+
+    def __init__(self, engine: Engine, ping: Ping) -> None:
+        self._engine = engine
+        self._ping = ping
+
+    def wait(self, timeout: float | None = None) -> float:
+        """Wait for the pong; return the round trip in seconds. It may be waited for again, and by several threads.
+
+        Args:
+            timeout: seconds to wait; ``None`` waits for ever.
+
+        Raises:
+            TimeoutError: the pong has not come in time.
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
+                session ended before the pong came.
+        """
+        check_timeout(timeout)
+        ping = self._ping
+        if not ping.answered.wait(timeout):
+            raise TimeoutError(f"no pong came within {timeout} s")
+        if ping.round_trip is None:
+            self._engine.raise_ended(self._engine.inbox.error)
+        return ping.round_trip

@@ -1,0 +1,92 @@
+"""Blocking sessions, for :class:`httpx2.Client` and threads. No event loop is involved.
+
+with httpx2.Client() as client:
+    with open_websocket(client, "wss://example.com/feed") as ws:
+        ws.send_text("hello")
+        for message in ws:
+            print(message)
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
+
+from . import (
+    CloseCode,
+    OpenOptions,
+    Statistics,
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketHandshakeTimeout,
+    WebSocketInvalidTypeReceived,
+    WebSocketKeepaliveTimeout,
+    WebSocketNetworkError,
+    WebSocketProtocolError,
+    WebSocketUpgradeError,
+)
+from ._options import with_options
+from ._sync._opening import GRACE, Opening, OpeningWithClient
+from ._sync._session import SyncPongWaiter, SyncWebSocketSession
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import httpx2
+
+__all__ = [
+    "CloseCode",
+    "OpenOptions",
+    "Statistics",
+    "SyncPongWaiter",
+    "SyncWebSocketSession",
+    "WebSocketClosedError",
+    "WebSocketDisconnect",
+    "WebSocketException",
+    "WebSocketHandshakeTimeout",
+    "WebSocketInvalidTypeReceived",
+    "WebSocketKeepaliveTimeout",
+    "WebSocketNetworkError",
+    "WebSocketProtocolError",
+    "WebSocketUpgradeError",
+    "open_websocket",
+    "open_websocket_url",
+]
+
+
+@partial(with_options, without=GRACE)
+def open_websocket(
+    client: httpx2.Client, url: httpx2.URL | str, **options: Unpack[OpenOptions]
+) -> AbstractContextManager[SyncWebSocketSession]:
+    """Open a session for a ``with`` block.
+
+    The handshake is a request of ``client``: its authentication, cookies, redirects, event hooks, proxies, mounts, TLS
+    settings and timeouts apply. When the block has been left, nothing of the session is left: no thread, no socket.
+    Everything is raised as it is, nothing in a group: a failure of the session by the next call, or, if no call comes,
+    when the block is left.
+
+    Args:
+        client: an open client.
+        url: ``ws://…`` or ``wss://…``, or relative to the client's ``base_url``.
+        **options: see :class:`OpenOptions`; all but ``failure_grace_seconds``.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: an argument is wrong; nothing has been sent.
+        WebSocketUpgradeError: the server refused, or its answer is invalid.
+        WebSocketHandshakeTimeout: the opening took longer than ``handshake_timeout_seconds``.
+        httpx2.TransportError: as from any request: ``ConnectError``, ``ConnectTimeout``, ``PoolTimeout`` …
+        WebSocketNetworkError, WebSocketProtocolError: the session failed, and no call has raised it.
+    """
+    return Opening(client, url, options)
+
+
+@partial(with_options, without=GRACE)
+def open_websocket_url(
+    url: httpx2.URL | str, **options: Unpack[OpenOptions]
+) -> AbstractContextManager[SyncWebSocketSession]:
+    """As :func:`open_websocket`, with a client of its own that lives as long as the session.
+
+    For many sessions share one client instead: making one loads the certificates anew.
+    """
+    return OpeningWithClient(url, options)

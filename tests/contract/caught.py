@@ -1,0 +1,243 @@
+"""Which checks find which defect, so that each check is known to be able to fail.
+
+A defect may be found by others as well. Where there is a choice, a check stands beside a defect that few others find.
+"""
+
+from __future__ import annotations
+
+# A line that is not indented names a defect; the checks that find it follow.
+_TABLE = """
+DropsEverySeventhMessage
+    what_was_sent_before_is_flushed messages_of_every_length_arrive messages_keep_the_order_of_the_calls
+    many_tasks_may_send a_burst_arrives_without_more_calls
+SendsEachMessageTwice
+    text_is_sent_as_text a_message_over_the_high_water_mark_is_sent
+SwapsNeighbours
+    a_large_message_arrives_intact
+SendsTextAsBytes
+    send_text_and_send_bytes_do_as_they_are_called
+SendsBytesAsText
+    bytes_are_sent_as_binary a_large_message_arrives_intact tasks_that_wait_to_send_keep_their_order
+KeepsReferencesToBuffers
+    every_later_call_raises after_the_peers_close_every_call_raises_it a_reset_connection_is_a_failure
+    bytearrays_and_memoryviews_are_copied a_lost_connection_is_a_broken_channel our_own_close_is_a_closed_channel
+    text_as_bytes_is_refused
+SendsJsonAsText
+    json_is_sent_as_text_or_binary an_unknown_mode_of_json_is_refused
+ReturnsBeforeSending
+    a_burst_of_messages_does_not_starve_other_tasks
+HoldsSmallMessagesBack
+    a_message_over_the_high_water_mark_is_sent
+LeavesHalfAFrameWhenCancelled
+    send_bytes_in_a_cancelled_scope_is_cancelled_every_time a_cancelled_sender_does_not_hold_up_those_behind_it
+SendsAgainWhenCancelled
+    a_cancelled_send_leaves_the_message_whole_or_absent
+    cancelled_at_any_turn_a_send_is_whole_or_absent_and_the_next_goes_out
+StaysLockedWhenCancelled
+    senders_that_wait_are_told_of_a_failure
+LastComeFirstSent
+    a_cancelled_sender_does_not_hold_up_those_behind_it
+LosesAMessageWhenCancelled
+    a_cancelled_receive_loses_nothing a_cancelled_task_gives_its_place_to_the_next
+GivesBytearrays
+    text_is_str_and_binary_is_bytes
+LosesTheWrongType
+    receive_text_and_receive_bytes the_wrong_type_is_in_the_exception
+LosesWhatIsNotJson
+    json_is_received_from_text_and_binary what_is_not_json_is_in_the_exception
+ReversesWhatWaits
+    closing_inside_a_loop_over_the_messages messages_are_received_in_order
+LastComeFirstServed
+    first_come_first_served a_newcomer_does_not_overtake_a_task_that_waits
+SwallowsOneMessageInTwo
+    fragments_are_put_together
+IterationEndsOnEveryCode
+    every_waiting_task_is_woken iteration_raises_when_the_connection_is_lost
+    iteration_raises_when_another_task_closes
+IterationNeverEnds
+    reading_goes_on_when_the_queue_has_room_again iteration_ends_on_1000_and_1001
+    every_task_that_iterates_comes_to_the_end
+ForgetsWhatCameBeforeTheEnd
+    messages_received_before_the_peers_close_survive_leaving_late messages_before_a_close_come_first
+    a_session_is_closed_while_messages_still_wait messages_before_a_lost_connection_come_first
+TellsOnlyOnce
+    each_call_raises_an_exception_of_its_own
+RaisesTheSameObject
+    each_call_raises_an_exception_of_its_own
+NeverWakesThoseWhoReceive
+    iteration_raises_when_another_task_closes
+NeverWakesThoseWhoSend
+    the_peers_close_wakes_those_who_send
+CloseRaisesTheFailure
+    waiting_tasks_are_woken_though_the_peer_does_not_answer senders_that_wait_are_woken_by_close
+    a_peer_that_does_not_answer_is_not_waited_for_longer_than_agreed
+    a_peer_that_reads_nothing_is_not_waited_for_longer_than_agreed
+CloseTwiceIsAnError
+    closing_after_a_failure_raises_nothing_and_hides_nothing a_call_on_a_session_that_has_ended_lets_others_run
+ClosesWith1000Always
+    a_session_may_be_closed_in_a_shield_after_a_cancellation close_sends_code_and_reason
+    every_code_that_may_be_sent_is_sent codes_that_may_not_be_sent_are_refused a_close_code_that_is_text_is_refused
+    a_close_reason_that_is_bytes_is_refused a_close_reason_that_is_too_long_is_refused
+AclosesWith1001
+    aclose_closes_with_1000
+CloseReturnsTooSoon
+    aclose_closes_with_1000
+WaitClosedReturnsAtOnce
+    a_cancelled_wait_closed_harms_nothing a_lost_connection_is_raised_by_every_later_call
+    every_waiting_task_is_told_of_a_failure wait_closed_raises_a_failure_and_nothing_else
+CallsItAClose
+    what_comes_after_the_peers_close_is_ignored half_a_frame_at_the_end_is_no_message
+    an_unfinished_message_at_the_end_is_no_message a_told_failure_is_not_raised_again
+ForgetsCodeAndReason
+    the_peers_close_is_the_end_of_a_channel_to_receivers
+SendersGetAPlainDisconnect
+    the_peers_close_is_a_broken_channel_to_senders
+CallsCannotBeCancelled
+    send_text_in_a_cancelled_scope_is_cancelled_every_time
+    receive_text_in_a_cancelled_scope_is_cancelled_every_time
+    receive_json_in_a_cancelled_scope_is_cancelled_every_time send_json_in_a_cancelled_scope_is_cancelled_every_time
+    ping_in_a_cancelled_scope_is_cancelled_every_time pong_in_a_cancelled_scope_is_cancelled_every_time
+SwallowsCancellation
+    a_cancelled_block_wakes_nobody_into_success
+IsClosedByACancelledCall
+    receive_in_a_cancelled_scope_is_cancelled_every_time iteration_in_a_cancelled_scope_is_cancelled_every_time
+    wait_closed_in_a_cancelled_scope_is_cancelled_every_time every_call_that_waits_can_be_cancelled
+    a_receive_that_times_out_as_a_message_comes_loses_nothing
+ACancelledCloseGoesOn
+    a_cancelled_close_drops_the_connection a_cancelled_close_ends_that_of_others
+TakesNoTurns
+    a_burst_of_pongs_does_not_starve_other_tasks
+SaysItIsOpen
+    the_name_and_the_state_are_shown
+SaysItIsClosed
+    a_peer_that_answers_is_kept an_open_session_says_so
+HasNoResponse
+    the_response_is_the_handshakes
+CanBeSet
+    the_state_cannot_be_set
+CountsWrongly
+    a_lone_message_is_with_the_transport_when_send_returns statistics_count
+TakesWhateverItIsGiven
+    a_burst_of_pings_does_not_starve_other_tasks bytes_as_text_is_refused what_json_cannot_express_is_refused
+    a_ping_payload_that_is_text_is_refused a_pong_payload_that_is_text_is_refused
+IsClosedByWrongUse
+    a_message_that_is_a_number_is_refused a_message_that_is_none_is_refused a_message_that_is_a_list_is_refused
+    text_with_a_lone_surrogate_is_refused a_close_code_that_is_a_bool_is_refused
+HasNoHighWaterMark
+    send_waits_while_the_peer_reads_nothing
+HasAnEndlessQueue
+    the_queue_is_bounded_by_its_size the_queue_is_bounded_in_bytes
+NeverReadsOn
+    many_messages_in_one_packet messages_that_wait_do_not_starve_other_tasks a_fast_peer_does_not_starve_other_tasks
+ControlFramesWaitTheirTurn
+    a_pong_does_not_wait_behind_messages a_ping_does_not_wait_behind_messages
+AnswersNoPings
+    the_peers_pings_are_answered_while_nobody_receives control_frames_may_come_between_fragments
+PingsAreAllAlike
+    pings_without_a_payload_differ a_payload_that_waits_for_its_pong_is_not_sent_again
+AnyPongAnswers
+    an_unsolicited_pong_answers_nothing
+APongAnswersOnePing
+    a_pong_answers_the_pings_before_it
+APongIsWaitedForOnce
+    a_pong_waiter_can_be_cancelled_and_waited_for_again a_pong_can_be_waited_for_by_many_and_again
+    waiting_for_a_pong_raises_what_ends_the_session
+AWaiterMissesTheEnd
+    a_pong_that_has_come_before_it_is_waited_for
+PayloadsHave100Bytes
+    an_unsolicited_pong_can_be_sent payloads_may_have_125_bytes a_ping_payload_that_is_too_long_is_refused
+    a_pong_payload_that_is_too_long_is_refused
+SendsNoPings
+    silence_is_answered_with_a_ping without_a_timeout_a_silent_peer_is_pinged_and_kept
+    the_answer_to_a_keepalive_ping_gives_the_latency
+NeverGivesUp
+    a_dead_peer_is_noticed a_dead_peer_is_told_of_in_the_block a_dead_peer_wakes_those_who_send
+PingsAllTheTime
+    messages_that_come_before_the_answer_hold_nothing_up without_an_interval_there_are_no_pings
+GivesUpQuickly
+    the_peers_close_wakes_those_who_receive a_peer_that_pings_and_reads_nothing_costs_bounded_memory
+    each_message_goes_to_one_task a_blocked_sender_goes_on_when_the_peer_reads_again
+    a_peer_that_pings_and_reads_nothing_costs_bounded_memory
+OnlyPongsAreSignsOfLife
+    any_byte_is_a_sign_of_life there_is_no_ping_while_there_is_no_silence
+TakesASlowConsumerForADeadPeer
+    a_slow_consumer_is_not_a_dead_peer
+HasNoLatency
+    a_ping_gives_the_round_trip
+TakesBrokenFramesForClosed
+    a_reserved_opcode_is_refused_with_1002 a_reserved_control_opcode_is_refused_with_1002
+    a_first_reserved_bit_is_refused_with_1002 a_second_reserved_bit_is_refused_with_1002
+    a_third_reserved_bit_is_refused_with_1002 a_masked_frame_is_refused_with_1002
+    a_continuation_of_nothing_is_refused_with_1002 a_message_inside_a_message_is_refused_with_1002
+    a_fragmented_ping_is_refused_with_1002 a_long_ping_is_refused_with_1002 half_a_close_code_is_refused_with_1002
+    a_close_code_that_may_not_be_sent_is_refused_with_1002 a_close_reason_that_is_no_text_is_refused_with_1007
+    text_that_is_no_utf8_is_refused_with_1007 text_with_a_surrogate_is_refused_with_1007
+    text_that_ends_in_a_character_is_refused_with_1007 a_broken_protocol_is_a_broken_channel
+HasNoLimit
+    a_message_over_the_limit_is_refused the_limit_counts_bytes_and_not_characters
+    fragments_together_over_the_limit_are_refused
+    a_declared_length_over_the_limit_is_refused_before_the_payload_comes
+HasASmallLimit
+    a_message_as_large_as_the_limit_is_received without_a_limit_any_message_is_received control_frames_do_not_count
+    messages_of_every_length_are_received
+DoesNotCompress
+    compressed_messages_go_both_ways a_compressed_message_in_fragments the_limit_holds_after_inflation
+    a_deflate_bomb_takes_no_memory
+KeepsAllItReads
+    empty_fragments_take_bounded_memory
+InflatesNothing
+    what_does_not_inflate_is_refused a_message_that_comes_byte_by_byte a_peer_may_speak_first
+LeavesATask
+    leaving_normally_leaves_no_task_and_no_connection leaving_by_an_error_leaves_no_task_and_no_connection
+    leaving_by_a_cancellation_leaves_no_task_and_no_connection
+    leaving_after_a_failure_leaves_no_task_and_no_connection
+    leaving_a_peer_that_does_not_answer_leaves_no_task_and_no_connection
+    a_session_that_is_cancelled_at_any_turn_leaves_nothing
+LeavesSlowly
+    a_cancelled_block_is_left_at_once a_cancelled_block_is_left_at_once_though_the_peer_reads_nothing
+    a_block_that_takes_too_long_is_left_at_its_deadline a_close_frame_of_the_peer_is_answered_with_its_code
+    no_thread_is_left iteration_raises_on_other_codes
+LeavesAThread
+    no_thread_is_left
+Complains
+    nothing_is_said_about_unclosed_resources
+LeavesTheConnectionOpen
+    a_peer_that_answers_and_stays_is_left leaving_after_the_peers_close_leaves_no_task_and_no_connection
+    leaving_with_messages_unread_leaves_no_task_and_no_connection
+SaysNoGoodbye
+    a_cancelled_block_says_1001
+WaitsForThePeerAlways
+    the_peers_close_wakes_those_who_send a_peer_that_closes_and_stays_is_left leaving_is_not_held_up_by_keepalive
+    one_connection_after_another
+ACancelledBlockIsClosedPolitely
+    a_cancelled_block_says_1001 leaving_the_block_by_an_error_closes_with_1011
+LeavesWith1001Always
+    leaving_the_block_closes_with_1000
+HidesErrors
+    a_blocks_own_error_is_not_hidden
+RaisesBareErrors
+    a_blocks_own_error_comes_out_though_its_scope_is_cancelled
+    an_untold_failure_is_raised_beside_the_blocks_own_error an_untold_failure_survives_a_cancellation
+    a_blocks_own_error_leaves_it_in_a_group
+TellsNothing
+    an_untold_failure_is_raised_where_the_block_is_left_within_the_grace
+    an_untold_breach_of_the_protocol_is_raised_and_the_peer_told
+TellsAgain
+    a_close_by_the_peer_is_no_failure
+ForgetsTheGrace
+    an_untold_failure_is_raised_after_the_grace with_no_grace_an_untold_failure_is_raised_at_once
+IgnoresTheGrace
+    with_an_infinite_grace_an_untold_failure_is_raised_where_the_block_is_left
+CloseRaisesWhatThePeerSaid
+    closing_again_does_nothing closing_from_several_tasks_lets_each_go_on both_sides_may_close_at_once
+    close_after_the_peers_close_returns
+SendingAfterTheEndIsSilent
+    the_peers_close_wakes_those_who_send
+"""
+
+CAUGHT: dict[str, list[str]] = {}
+for _line in _TABLE.strip().splitlines():
+    if _line.startswith(" "):
+        CAUGHT[list(CAUGHT)[-1]] += _line.split()
+    else:
+        CAUGHT[_line] = []

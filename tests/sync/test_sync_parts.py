@@ -1,0 +1,376 @@
+"""Parts of the blocking session by themselves: what needs a moment that no test meets by waiting for it."""
+
+from __future__ import annotations
+
+import math
+import random
+import socket
+import sys
+import threading
+from collections import deque
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from httpx2_trio_ws._sync import _inbox, _outbox, _reader
+from httpx2_trio_ws._sync._carrier import StreamCarrier
+from httpx2_trio_ws._sync._waiting import Signal
+from httpx2_trio_ws.sync import WebSocketNetworkError, open_websocket
+from tests.handshake_support import site
+
+from .support import Task, eventually, in_thread, new_client, one_connection, played, readers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+
+
+# -- the outbox ------------------------------------------------------------------------------------
+
+
+class Wire:
+    """An outbox whose frames are their payloads, and what it has written."""
+
+    def __init__(self, write_now: Callable[[bytes], int] | None = None) -> None:
+        encoder: Any = SimpleNamespace(encode=lambda payload, text: payload)
+        self.woken = 0
+        self.outbox = _outbox.Outbox(encoder, None, write_now, self.wake)
+        if write_now is None:
+            self.outbox._last = 0.0
+        self.written = b""
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def write(self, most: int, *, whole: bool = False) -> int:
+        """Write up to so many bytes of what comes next; how many there were."""
+        data = self.outbox.take(whole=whole)
+        if data is None:
+            return 0
+        part = bytes(data[:most])
+        self.written += part
+        self.outbox.wrote(len(part))
+        return len(data)
+
+
+@pytest.fixture
+def _bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is sent is part of a burst, however slow the machine is."""
+    monkeypatch.setattr(_outbox, "BURST", math.inf)
+
+
+def message(number: int, size: int) -> bytes:
+    return b"<%d%s>" % (number, b"." * size)
+
+
+def parsed(written: bytes) -> tuple[list[int], list[int]]:
+    """The numbers of the messages, and how many messages stood before each control frame."""
+    numbers: list[int] = []
+    before: list[int] = []
+    for part in written.replace(b"]", b"]|").replace(b">", b">|").split(b"|")[:-1]:
+        if part == b"[control]":
+            before.append(len(numbers))
+        else:
+            assert part.startswith(b"<"), f"a frame was cut: {part!r}"
+            numbers.append(int(part.strip(b"<>.")))
+    return numbers, before
+
+
+@pytest.mark.usefixtures("_bursts")
+@pytest.mark.parametrize("seed", range(15))
+def test_whatever_is_written_when_frames_stay_whole_and_control_frames_go_ahead(seed: int) -> None:
+    dice = random.Random(seed)
+    wire = Wire()
+    sent = 0
+    whole = False
+    due: list[int] = []
+    for _ in range(300):
+        action = dice.random()
+        if action < 0.5 and wire.outbox.size <= _outbox.HIGH_WATER:
+            assert wire.outbox.send(message(sent, dice.choice((0, 10, 1000))), text=True) is None
+            sent += 1
+        elif action < 0.6:
+            wire.outbox.push_control(b"[control]")
+            due.append(len(wire.written))
+        else:
+            whole = wire.write(dice.choice((1, 7, 2000)), whole=whole) > 0 and dice.random() < 0.3
+    while wire.write(sys.maxsize):
+        pass
+    numbers, before = parsed(wire.written)
+    assert numbers == list(range(sent))
+    assert len(before) == len(due)
+    assert (wire.outbox.size, wire.outbox.control_size, wire.outbox.bytes_sent) == (0, 0, len(wire.written))
+
+
+@pytest.mark.usefixtures("_bursts")
+def test_a_control_frame_goes_after_the_frame_that_is_part_written() -> None:
+    wire = Wire()
+    for number in range(5):
+        wire.outbox.send(message(number, 10), text=True)
+    wire.write(20)  # the first, and a part of the second
+    wire.outbox.push_control(b"[control]")
+    while wire.write(sys.maxsize):
+        pass
+    assert parsed(wire.written) == ([0, 1, 2, 3, 4], [2])
+
+
+@pytest.mark.usefixtures("_bursts")
+def test_a_control_frame_between_two_frames_of_a_batch() -> None:
+    wire = Wire()
+    for number in range(3):
+        wire.outbox.send(message(number, 10), text=True)
+    wire.write(13)  # exactly the first
+    wire.outbox.push_control(b"[control]")
+    while wire.write(sys.maxsize):
+        pass
+    assert parsed(wire.written) == ([0, 1, 2], [1])
+
+
+@pytest.mark.usefixtures("_bursts")
+def test_a_control_frame_where_tls_has_the_batch_already() -> None:
+    wire = Wire()
+    for number in range(3):
+        wire.outbox.send(message(number, 10), text=True)
+    wire.outbox.push_control(b"[control]")
+    wire.outbox.take(whole=False)
+    wire.outbox.wrote(len(b"[control]"))
+    assert wire.outbox.take(whole=False) is not None
+    wire.outbox.push_control(b"[control]")
+    again = wire.outbox.take(whole=True)
+    assert again is not None
+    assert bytes(again) == b"".join(message(number, 10) for number in range(3))
+
+
+@pytest.mark.usefixtures("_bursts")
+def test_what_was_discarded_is_not_put_back() -> None:
+    wire = Wire()
+    for number in range(5):
+        wire.outbox.send(message(number, 10), text=True)
+    wire.write(20)
+    wire.outbox.discard()
+    wire.outbox.push_control(b"[control]")
+    while wire.write(sys.maxsize):
+        pass
+    assert parsed(wire.written) == ([0, 1], [2])
+    assert wire.outbox.size == 0
+
+
+def test_a_lone_message_that_the_socket_takes_none_of() -> None:
+    def full(_: bytes) -> int:
+        raise BlockingIOError
+
+    wire = Wire(full)
+    sending = Task(lambda: wire.outbox.send(b"<0>", text=True))
+    eventually(lambda: wire.outbox._unwritten)
+    assert wire.woken
+    wire.write(sys.maxsize)
+    assert sending.result() is None
+    assert wire.written == b"<0>"
+
+
+@pytest.mark.parametrize("see", ["take", "end", "send"])
+def test_what_an_interrupted_sender_leaves_is_seen_to_by_whoever_comes_next(
+    see: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted after it has written a part, and before it could say what is left."""
+
+    def interrupted(_: _outbox.Outbox) -> None:
+        raise KeyboardInterrupt
+
+    wire = Wire(lambda _: 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(_outbox.Outbox, "_settle", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            wire.outbox.send(b"<0>", text=True)
+    assert wire.woken, "the reader looks after it"
+    wire.written = b"<0"
+    if see == "send":
+        wire.outbox.send(b"<1>", text=True)
+    elif see == "end":
+        wire.outbox.end(WebSocketNetworkError("over"), b"[control]")
+    while wire.write(sys.maxsize):
+        pass
+    assert wire.written == {"take": b"<0>", "send": b"<0><1>", "end": b"<0>[control]"}[see]
+    assert wire.outbox.bytes_sent == len(wire.written)
+
+
+@pytest.mark.usefixtures("_bursts")
+def test_the_last_words() -> None:
+    wire = Wire()
+    for number in range(3):
+        wire.outbox.send(message(number, 7000), text=True)
+    wire.outbox.push_control(b"[control]")
+    last = wire.outbox.last_words(b"goodbye")
+    assert last == b"[control]" + message(0, 7000) + message(1, 7000) + b"goodbye", "as much as is tried"
+    wire.write(1)
+    assert wire.outbox.last_words(b"goodbye") == b"", "not into the middle of a frame"
+
+
+# -- the inbox -------------------------------------------------------------------------------------
+
+
+class Racing(deque[Any]):
+    """A queue from which another thread takes everything just before it is looked at."""
+
+    def popleft(self) -> Any:
+        self.clear()
+        return super().popleft()
+
+    def copy(self) -> Racing:
+        copy = Racing(self)
+        self.clear()
+        return copy
+
+
+def test_a_message_that_another_thread_takes_first() -> None:
+    inbox = _inbox.Inbox(4, lambda: None)
+    inbox.messages = Racing("a")
+    with pytest.raises(TimeoutError):
+        inbox.wait(0)
+    inbox.messages.append("b")
+    inbox.end(WebSocketNetworkError("over"))
+    assert inbox.wait(0) is None
+
+
+def test_messages_that_are_taken_while_the_reader_looks() -> None:
+    woken: list[bool] = []
+    inbox = _inbox.Inbox(4, lambda: woken.append(True))
+    inbox.messages = Racing("abcd")
+    assert not inbox.is_full(), "it was, a moment ago"
+    assert inbox.resume_at == -1
+
+
+def test_a_queue_that_was_large() -> None:
+    """Its size is counted anew when it comes to the limit."""
+    inbox = _inbox.Inbox(100, lambda: None)
+    inbox.put(["x" * _inbox.MAX_SIZE])
+    assert inbox.is_full()
+    assert inbox.room == 99
+    inbox.messages.clear()
+    inbox.put(["x"])
+    assert not inbox.is_full()
+
+
+def test_a_receiver_that_comes_when_the_reader_waits_for_room() -> None:
+    """It may be that nobody has told the reader: so who waits does."""
+    woken: list[bool] = []
+    inbox = _inbox.Inbox(4, lambda: woken.append(True))
+    inbox.resume_at = 2
+    with pytest.raises(TimeoutError):
+        inbox.wait(0)
+    assert (woken, inbox.resume_at) == ([True], -1)
+
+
+# -- waiting ---------------------------------------------------------------------------------------
+
+
+def test_a_signal_that_is_set_as_the_wait_for_it_ends() -> None:
+    class Set(list[Any]):
+        def remove(self, waiter: object) -> None:
+            signal.set()
+            super().remove(waiter)
+
+    signal = Signal()
+    signal._waiters = Set()
+    assert not signal.wait(0.001)
+    assert signal.wait(0)
+
+
+# -- the carrier of TLS within TLS -----------------------------------------------------------------
+
+
+def test_a_stream_is_not_written_to_while_its_socket_is_full() -> None:
+    class Stream:
+        written = b""
+
+        def write(self, data: bytes, timeout: float | None) -> None:
+            assert timeout == 0
+            self.written += data
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = Stream()
+        ours.settimeout(0)
+        carrier = StreamCarrier(stream, ours)
+        assert carrier.write(memoryview(bytes(10_000))) == 4096
+        with pytest.raises(BlockingIOError):
+            while True:
+                ours.send(bytes(65536))
+        assert carrier.write(memoryview(b"x")) == 0
+        assert len(stream.written) == 4096
+
+
+# -- the reader ------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_was_started_by_an_interrupted_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        if self.name == "WebSocket reader":
+            eventually(lambda: self.ident)
+            raise KeyboardInterrupt
+
+    with in_thread(site()) as server, one_connection() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt), open_websocket(client, server.url):
+                    raise AssertionError
+                assert readers() == []
+        eventually(lambda: not server.open)
+
+
+def test_a_reader_that_comes_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who could not start it has closed the connection already."""
+    late: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        if self.name != "WebSocket reader":
+            start(self)
+            return
+        late.append(self)
+        raise KeyboardInterrupt
+
+    with in_thread(site()) as server, new_client() as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(KeyboardInterrupt), open_websocket(client, server.url):
+                raise AssertionError
+        late[0].start()
+        late[0].join()
+        eventually(lambda: not server.open)
+
+
+def test_a_connection_that_ends_with_its_101(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_reader, "read_stream", lambda _: b"")
+    with pytest.raises(WebSocketNetworkError, match="the peer ended it"), played() as (ws, _):
+        eventually(lambda: ws.closed)
+
+
+def test_a_ping_that_is_ordered_as_the_session_ends() -> None:
+    with played() as (ws, peer):
+        peer.begin(peer.answer_close)
+        ws._outbox.end(WebSocketNetworkError("just now"))
+        ws._engine._order(_reader.ControlOrder(ws._engine.connection.ping, b""))
+        eventually(lambda: not ws._engine.orders)
+        assert ws._outbox.control_size == 0
+        ws._outbox.error = None
+
+
+def test_a_block_that_is_left_while_the_interpreter_ends(
+    blocking: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other thread runs then, so nothing is waited for."""
+    with in_thread(site()) as server:
+        block = open_websocket(blocking, server.url)
+        ws = block.__enter__()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "is_finalizing", lambda: True)
+            block.__exit__(None, None, None)
+        assert not ws.closed
+        ws.close()
