@@ -333,14 +333,18 @@ async def test_nothing_is_left_of_a_connection_that_carried_no_request(
 
     leftovers = Leftovers()
     server_context, client_context = tls if "tls" in step else (None, False)
-    with trio.CancelScope() as scope, contextlib.suppress(RuntimeError):
-        async with paced_server(server_context) as server, socks_proxy() as socks:
-            proxy = f"socks5://{socks.address}" if "socks" in step else None
-            client = new_client(verify=client_context, proxy=proxy)
-            async with open_websocket(client, server.url, extensions={"trace": trace}):
-                raise AssertionError
-    async with contextlib.aclosing(client):
-        leftovers.check(client)
+    clients: list[httpx2.AsyncClient] = []
+    with trio.CancelScope() as scope:
+        try:
+            async with paced_server(server_context) as server, socks_proxy() as socks:
+                proxy = f"socks5://{socks.address}" if "socks" in step else None
+                clients.append(new_client(verify=client_context, proxy=proxy))
+                async with open_websocket(clients[0], server.url, extensions={"trace": trace}):
+                    raise AssertionError
+        except* RuntimeError as raised:
+            assert how == "failed", raised
+    async with contextlib.aclosing(clients[0]):
+        leftovers.check(clients[0])
 
 
 async def test_a_connection_of_the_pool_is_left_alone_when_the_next_one_fails() -> None:
