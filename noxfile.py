@@ -61,7 +61,7 @@ def tests(session: nox.Session) -> None:
     # What is left out has sessions of its own.
     left_out = [f"--ignore=tests/{name}" for name in ("hostile", "test_growth.py", "test_soak.py")]
     env["CONTRACT_RUNTIMES"] = "trio"
-    session.run(*pytest, *left_out, "--cov", "--cov-report=", env=env)
+    session.run(*pytest, *left_out, "--cov", "--cov-report=", "--cov-fail-under=0", env=env)
     if not session.posargs:
         session.run("coverage", "report", env=env)
 

@@ -140,9 +140,11 @@ async def test_admitted_senders_follow_one_another_while_there_is_room() -> None
     async with trio.open_nursery() as nursery:
 
         async def send(number: int) -> None:
-            await outbox.wait_turn()
-            outbox.push(b"y" * 30_000)
-            order.append(number)
+            def frame() -> bytes:
+                order.append(number)
+                return b"y" * 30_000
+
+            await outbox.wait_turn(frame)
 
         for number in range(5):
             nursery.start_soon(send, number)
@@ -211,3 +213,32 @@ async def test_all_that_wait_for_control_frames_to_go_are_woken() -> None:
             outbox.wrote(len(data))
             await trio.testing.wait_all_tasks_blocked()
             assert not nursery.child_tasks
+
+
+async def test_senders_that_once_waited_are_a_burst_again(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = 0
+
+    async with memory_session(stalling=True, compression=None) as (ws, peer):
+        write = ws._engine.transport.write
+
+        async def counted(data: memoryview) -> int:
+            nonlocal writes
+            writes += 1
+            return await write(data)
+
+        async def send() -> None:
+            for _ in range(500):
+                await ws.send("x" * 500)
+
+        monkeypatch.setattr(ws._engine.transport, "write", counted)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            nursery.start_soon(send)
+            for _ in range(1000):
+                await peer.receive()
+        assert writes < 100, "a write for each message"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.answer_close)
+            await ws.close()

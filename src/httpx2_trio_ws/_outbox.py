@@ -19,6 +19,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._runtime import Event, Runtime
 
 BATCH = 65536
@@ -27,11 +29,21 @@ HIGH_WATER = 65536
 LOW_WATER = HIGH_WATER // 4
 
 
+class _Turn:
+    """A sender that waits for room."""
+
+    __slots__ = ("came", "encode", "event")
+
+    def __init__(self, event: Event, encode: Callable[[], bytes] | None) -> None:
+        self.event = event
+        self.encode = encode
+        self.came = False
+
+
 class Outbox:
     """The frames of one session that wait to be written."""
 
     __slots__ = (
-        "_admitting",
         "_batch",
         "_control",
         "_discarded",
@@ -58,8 +70,7 @@ class Outbox:
         self._batch: list[bytes] = []
         self._wake: Event = runtime.event()
         # Senders that wait for their turn, and senders that wait until frame number n is written.
-        self._turns: deque[Event] = deque()
-        self._admitting = False
+        self._turns: deque[_Turn] = deque()
         self._discarded = False
         self._handed: deque[tuple[int, Event]] = deque()
         self._drained: Event | None = None
@@ -76,37 +87,34 @@ class Outbox:
 
     @property
     def must_wait(self) -> bool:
-        """Too much is queued, or others wait already: :meth:`wait_turn` before a push."""
-        return self.size > HIGH_WATER or self._admitting or bool(self._turns)
+        """Too much is queued, or others wait already: :meth:`wait_turn` instead of a push."""
+        return self.size > HIGH_WATER or bool(self._turns)
 
-    async def wait_turn(self) -> None:
-        """Wait until a frame may be pushed, first come first served.
+    async def wait_turn(self, encode: Callable[[], bytes] | None = None) -> bool:
+        """Wait until there is room, first come first served; false if the session has ended before.
 
-        The caller pushes at once after this, or calls :meth:`pass_turn`, unless the session has ended meanwhile.
+        Args:
+            encode: makes the frame, which is pushed as soon as there is room for it, not when the task runs again.
+                So those that wait do not go out one by one, each after a trip through the scheduler.
         """
-        turn = self._runtime.event()
+        turn = _Turn(self._runtime.event(), encode)
         self._turns.append(turn)
         try:
-            await turn.wait()
+            await turn.event.wait()
         except BaseException:
             if turn in self._turns:
                 self._turns.remove(turn)
-            else:  # admitted and cancelled in one breath: the next one's turn
-                self._admitting = False
-                self._admit()
             raise
-        self._admitting = False
+        return turn.came
 
     def _admit(self) -> None:
-        """Let the sender that waited longest push; the next one follows when it has."""
-        if self._turns and not self._admitting:
-            self._admitting = True
-            self._turns.popleft().set()
-
-    def pass_turn(self) -> None:
-        """After :meth:`wait_turn`, instead of a push: the turn is the next one's."""
-        if self.size <= HIGH_WATER:
-            self._admit()
+        """Push what waits, as far as there is room."""
+        while self._turns and self.size <= HIGH_WATER:
+            turn = self._turns.popleft()
+            turn.came = True
+            if turn.encode is not None:
+                self.push(turn.encode())
+            turn.event.set()
 
     def push(self, frame: bytes) -> None:
         """Queue a message's frame, or our own close frame after the messages before it."""
@@ -114,8 +122,6 @@ class Outbox:
         self.size += len(frame)
         self._pushed += 1
         self.wake()
-        if self._turns and self.size <= HIGH_WATER:
-            self._admit()
 
     def push_rest(self, frame: bytes, written: int) -> None:
         """Queue a frame of which the sender has written a part. Only while :attr:`idle`."""
@@ -161,8 +167,6 @@ class Outbox:
         """Sleep until something is queued."""
         self._wake = self._runtime.event()
         self.idle = True
-        # A sender whose turn came may have written on its own; then nothing else calls the next one.
-        self._admit()
         await self._wake.wait()
 
     def take(self) -> memoryview | None:
@@ -271,5 +275,5 @@ class Outbox:
     def release_turns(self) -> None:
         """Let senders that have pushed nothing go; each finds out on its own what happened."""
         for turn in self._turns:
-            turn.set()
+            turn.event.set()
         self._turns.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
@@ -194,13 +195,17 @@ class Session:
     async def _send(self, payload: bytes, *, text: bool) -> None:
         await self._runtime.checkpoint_if_cancelled()
         engine, outbox = self._engine, self._outbox
-        if engine.no_send is None and outbox.must_wait:
-            await outbox.wait_turn()
+        if (
+            engine.no_send is None
+            and outbox.must_wait
+            and await outbox.wait_turn(partial(self._encode, payload, text=text))
+        ):
+            self._budget = _CALLS_PER_TURN
+            return
         if engine.no_send is not None:
             await self._runtime.checkpoint()
             engine.raise_ended(engine.no_send)
-        frame = self._connection.encode(payload, text=text)
-        self._messages_sent += 1
+        frame = self._encode(payload, text=text)
         if outbox.idle:
             await self._send_lone(frame)
         elif outbox.only_control:
@@ -213,6 +218,10 @@ class Session:
         if self._budget <= 0:
             self._budget = _CALLS_PER_TURN
             await self._runtime.shielded_checkpoint()
+
+    def _encode(self, payload: bytes, *, text: bool) -> bytes:
+        self._messages_sent += 1
+        return self._connection.encode(payload, text=text)
 
     async def _send_lone(self, frame: bytes) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
@@ -242,7 +251,6 @@ class Session:
         engine, outbox = self._engine, self._outbox
         if engine.no_send is None and outbox.must_wait:
             await outbox.wait_turn()
-            outbox.pass_turn()
         if engine.no_send is not None:
             engine.raise_ended(engine.no_send)
 
