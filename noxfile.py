@@ -74,11 +74,12 @@ def oldest(session: nox.Session) -> None:
     versions.remove(websockets)
     tmp = Path(session.create_tmp())
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    pytest = ["pytest", "-q", "-o", f"cache_dir={tmp / 'pytest'}"]
+    pytest = ["pytest", "-q", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}"]
     # Most of the tests' servers need a later websockets. What this project uses of it has tests without servers.
     session.install(".", *versions, *nox.project.dependency_groups(GROUPS, "test"))
     # Left out is what takes long and finds mistakes of ours rather than of a version, and what is run below.
-    left_out = ["protocol", "hostile", "test_examples.py", "test_docs.py"]
+    left_out = ["protocol", "hostile", "contract", "test_examples.py", "test_docs.py", "test_growth.py", "test_soak.py"]
+    left_out += ["test_every_checkpoint.py", "test_model.py", "test_fuzz_corpus.py"]
     session.run(*pytest, "tests", *(f"--ignore=tests/{name}" for name in left_out), env=env)
     session.install(websockets)
     modules = ["tests/protocol", "tests/test_handshake.py", "tests/test_failures.py", "tests/test_docs.py"]

@@ -12,6 +12,8 @@ from httpx2_trio_ws._inbox import MAX_SIZE, Inbox
 from httpx2_trio_ws._outbox import HIGH_WATER, Outbox
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
 
+from .memory import memory_session
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -226,7 +228,8 @@ async def test_senders_that_once_waited_are_a_burst_again(
         async def counted(data: memoryview) -> int:
             nonlocal writes
             writes += 1
-            return await write(data)
+            written: int = await write(data)
+            return written
 
         async def send() -> None:
             for _ in range(500):
