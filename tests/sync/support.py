@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
+import pytest
 import trio
 from websockets.sync.server import ServerConnection, serve
 
@@ -256,3 +257,17 @@ def played(
         finally:
             for task in accepting.result().tasks:
                 task.join(LONG)
+
+
+def talks(client: httpx2.Client, url: str, **options: Any) -> None:
+    """Open, and exchange messages both ways, one larger than any buffer on the way."""
+    with open_websocket(client, url, compression=None, **options) as ws:
+        for message in ("x", b"x" * 500_000):
+            ws.send(message)
+            assert ws.receive(timeout=LONG) == message
+
+
+def refused(error: type[Exception], match: str, client: Any, url: Any = "ws://127.0.0.1:1", **options: Any) -> Any:
+    with pytest.raises(error, match=match) as caught, open_websocket(client, url, **options):
+        raise AssertionError
+    return caught.value

@@ -170,7 +170,7 @@ def test_a_lone_message_that_the_socket_takes_none_of() -> None:
     assert wire.written == b"<0>"
 
 
-@pytest.mark.parametrize("see", ["take", "end", "send"])
+@pytest.mark.parametrize("see", ["take", "end", "send", "last words"])
 def test_what_an_interrupted_sender_leaves_is_seen_to_by_whoever_comes_next(
     see: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,9 +190,11 @@ def test_what_an_interrupted_sender_leaves_is_seen_to_by_whoever_comes_next(
         wire.outbox.send(b"<1>", text=True)
     elif see == "end":
         wire.outbox.end(WebSocketNetworkError("over"), b"[control]")
+    elif see == "last words":
+        assert wire.outbox.last_words(b"goodbye") == b"", "not into the middle of a frame"
     while wire.write(sys.maxsize):
         pass
-    assert wire.written == {"take": b"<0>", "send": b"<0><1>", "end": b"<0>[control]"}[see]
+    assert wire.written == {"send": b"<0><1>", "end": b"<0>[control]"}.get(see, b"<0>")
     assert wire.outbox.bytes_sent == len(wire.written)
 
 

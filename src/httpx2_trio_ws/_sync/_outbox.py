@@ -73,31 +73,6 @@ class Outbox:
         wake: wakes the reader.
     """
 
-    __slots__ = (
-        "_batch",
-        "_control",
-        "_deflate",
-        "_discarded",
-        "_drained",
-        "_encode",
-        "_encoding",
-        "_frames",
-        "_last",
-        "_lone",
-        "_turns",
-        "_unwritten",
-        "_wake",
-        "_wire",
-        "_write_now",
-        "bytes_sent",
-        "error",
-        "failed",
-        "lock",
-        "messages_sent",
-        "size",
-        "work",
-    )
-
     def __init__(
         self,
         connection: Connection,
@@ -362,6 +337,8 @@ class Outbox:
     def last_words(self, goodbye: bytes) -> bytes:
         """What may be written in one last try: what waits, in whole frames up to :data:`LAST` bytes, and ``goodbye``."""
         with self.lock:
+            if self._lone is not None:
+                self._settle()
             if self._wire is not None:
                 return b""  # a frame is part written
             last = b"".join(self._control)
@@ -388,8 +365,10 @@ class Outbox:
             self.error = WebSocketNetworkError(f"the connection was lost while sending: {how}")
             self.error.__cause__ = cause
         self._wire = None
+        self._batch.clear()
         self._control.clear()
         self._discard()
+        self.size = 0
         self._release()
         self._wake()
 

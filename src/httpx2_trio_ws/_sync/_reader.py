@@ -309,7 +309,8 @@ class Reader:
         if self.inbox.error is None:
             if failure is not None:
                 self._fail(WebSocketProtocolError(failure.code, failure.reason), None)
-            elif peer_close is not None:
+            else:
+                assert peer_close is not None
                 self._end(WebSocketDisconnect(int(peer_close.code), peer_close.reason))
                 self.outbox.discard()
         if not self.outbox.work:
@@ -351,6 +352,16 @@ class Reader:
 
     def drop(self) -> None:
         """Say goodbye if that takes no waiting, and close the connection. For whoever has the claim."""
+        try:
+            self._say_goodbye()
+        finally:
+            with contextlib.suppress(Exception):
+                # A connection that cannot be closed properly is gone all the same.
+                self._response.close()
+            self.poller.close()
+            self.done.set()
+
+    def _say_goodbye(self) -> None:
         if self._draining:
             self._lost(None)  # a write had failed, and nothing more came
         goodbye = b""
@@ -358,12 +369,7 @@ class Reader:
             goodbye = self.connection.close(1001, "")
             self._end(WebSocketClosedError(_CLOSED))
         last = self.outbox.last_words(goodbye)
-        with contextlib.suppress(Exception):
-            if last:
+        if last:
+            with contextlib.suppress(Exception):
                 self._carrier.write(memoryview(last))
         self.outbox.discard()
-        with contextlib.suppress(Exception):
-            # A connection that cannot be closed properly is gone all the same.
-            self._response.close()
-        self.poller.close()
-        self.done.set()
