@@ -240,3 +240,22 @@ def test_a_socket_that_was_ready_for_nothing_is_waited_for_again(loop: str, monk
             assert refusals == 0
 
     run_real(loop, main)
+
+
+@each_loop
+def test_a_stream_that_goes_on_reading_is_read_through(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with anyio before 4.16, whose stream does not stop when a read of it is given up."""
+
+    async def main() -> None:
+        monkeypatch.setattr(transport_module, "_is_paused", lambda _: False)
+        async with (
+            server(digests, max_size=None) as (client, url),
+            open_websocket(client, url, compression=None) as ws,
+        ):
+            await send_large_ones(ws)
+
+    run_real(loop, main)
+
+
+def test_of_a_stream_that_is_not_known_it_is_not_said_that_it_is_paused() -> None:
+    assert not transport_module._is_paused(object())

@@ -32,7 +32,7 @@ class LoopTransport(StreamTransport):
         self._none_left = False
         self._registered = False
         self._arrived: asyncio.Future[bytes] | None = None
-        self._stream_is_empty = False
+        self._taken_over = False
 
     def _own_descriptor(self) -> int | None:
         if self._descriptor is None and not self._none_left:
@@ -46,7 +46,7 @@ class LoopTransport(StreamTransport):
 
     async def read(self) -> bytes:
         try:
-            if not self._stream_is_empty:
+            if not self._taken_over:
                 data = await self._read_rest()
                 if data is not None:
                     return data
@@ -58,10 +58,11 @@ class LoopTransport(StreamTransport):
             raise CarrierError("reading from the connection failed") from exc
 
     async def _read_rest(self) -> bytes | None:
-        """What the stream has read already; ``None`` if that is nothing.
+        """What the stream has read already; ``None`` if that is nothing, and it reads no more.
 
         A read that finds bytes makes no more than a checkpoint of it, and one that does not waits for a future. So
-        it is begun by hand, to see which; in the second case it is given up before the loop can read any more.
+        it is begun by hand, to see which; in the second case it is given up before the loop can read any more. If
+        reading goes on all the same, as with anyio before 4.16, so does reading through the stream.
         """
         read: Any = self._stream.read(2 * READ_SIZE)
         try:
@@ -74,8 +75,8 @@ class LoopTransport(StreamTransport):
                 return bytes(await _go_on(read))
         finally:
             read.close()
-        self._stream_is_empty = True
-        return None
+        self._taken_over = _is_paused(self._stream)
+        return None if self._taken_over else bytes(await self._stream.read(READ_SIZE))
 
     async def _read_descriptor(self, descriptor: int) -> bytes:
         self._arrived = self._loop.create_future()
@@ -138,6 +139,16 @@ class LoopTransport(StreamTransport):
             os.close(self._descriptor)
             self._descriptor = None
         await super().aclose()
+
+
+def _is_paused(stream: Any) -> bool:
+    """The loop's transport under a stream is not reading. That is never said of one that cannot be found."""
+    while stream is not None:
+        transport = getattr(stream, "_transport", None)
+        if transport is not None:
+            return not transport.is_reading()
+        stream = getattr(stream, "_stream", None)
+    return False
 
 
 @types.coroutine
