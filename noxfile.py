@@ -111,6 +111,8 @@ def endurance(session: nox.Session) -> None:
     if not session.posargs:
         modules.append("tests/sync/test_sync_interrupts.py")  # one test there does not run under coverage
     session.run("pytest", "-q", "-o", cache, *modules, *session.posargs)
+    if not session.posargs:
+        session.run("python", "soak/rounds.py", "--rounds", "100")
 
 
 @nox.session(default=False)
