@@ -58,6 +58,7 @@ async def _shielded_checkpoint() -> None:
 class AsyncioRuntime(Runtime):
     """See :class:`Runtime`. One for each session, as it is bound to the running loop."""
 
+    cancelled = asyncio.CancelledError
     event: Callable[[], Event] = staticmethod(_Event)
     cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
@@ -79,11 +80,6 @@ class AsyncioRuntime(Runtime):
             # asyncio does not say whether this has been delivered. If it has, one turn is lost, and nothing else.
             return asyncio.sleep(0)
         return self._anyio_checkpoint_if_cancelled()
-
-    def is_cancellation(self, exc: BaseException) -> bool:
-        if isinstance(exc, BaseExceptionGroup):
-            return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
-        return isinstance(exc, asyncio.CancelledError)
 
     def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
         return LoopTransport(response, socket)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -54,6 +54,8 @@ class Nursery(Protocol):
 class Runtime(Protocol):
     """One event loop's own versions of the few things that a session needs."""
 
+    #: What the loop raises in a task that is cancelled.
+    cancelled: type[BaseException]
     #: Makes an :class:`Event`.
     event: Callable[[], Event]
     #: Makes a :class:`CancelScope`; takes ``deadline`` and ``shield`` by name.
@@ -71,7 +73,9 @@ class Runtime(Protocol):
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""
-        ...
+        if isinstance(exc, BaseExceptionGroup):
+            return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
+        return isinstance(exc, self.cancelled)
 
     def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
         """The carrier for an upgraded response whose network stream is a plain socket's."""

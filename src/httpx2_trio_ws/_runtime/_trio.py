@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -68,6 +68,7 @@ class SocketTransport(StreamTransport):
 class TrioRuntime(Runtime):
     """See :class:`Runtime`."""
 
+    cancelled = trio.Cancelled
     event: Callable[[], Event] = staticmethod(trio.Event)
     cancel_scope: Callable[..., CancelScope] = staticmethod(trio.CancelScope)
     now: Callable[[], float] = staticmethod(trio.current_time)
@@ -76,11 +77,6 @@ class TrioRuntime(Runtime):
     shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.cancel_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
-
-    def is_cancellation(self, exc: BaseException) -> bool:
-        if isinstance(exc, BaseExceptionGroup):
-            return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
-        return isinstance(exc, trio.Cancelled)
 
     def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
         return (
