@@ -81,5 +81,5 @@ class AsyncioRuntime(Runtime):
             return asyncio.sleep(0)
         return self._anyio_checkpoint_if_cancelled()
 
-    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
-        return LoopTransport(response, socket)
+    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:  # noqa: ARG002 (any kind will do)
+        return LoopTransport(response)

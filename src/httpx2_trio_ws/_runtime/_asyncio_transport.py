@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 class LoopTransport(StreamTransport):
     """Through the plain socket under the network stream."""
 
-    def __init__(self, response: httpx2.Response, socket: Any) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         super().__init__(response)
-        self._socket = socket
         self._loop = asyncio.get_running_loop()
         self._descriptor: int | None = None
         # Out of descriptors: from then on, everything goes through the stream.

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 class SocketTransport(StreamTransport):
     """Through the plain socket under the network stream."""
 
-    def __init__(self, response: httpx2.Response, socket: trio.socket.SocketType) -> None:
+    def __init__(self, response: httpx2.Response) -> None:
         super().__init__(response)
-        self._socket = socket
         # The first read goes through the stream: it may hold bytes that came together with the 101.
         # It hands those out whole, as they are part of one read of 64 KiB.
         self._first = True
@@ -79,11 +78,7 @@ class TrioRuntime(Runtime):
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
 
     def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
-        return (
-            SocketTransport(response, socket)
-            if isinstance(socket, trio.socket.SocketType)
-            else StreamTransport(response)
-        )
+        return SocketTransport(response) if isinstance(socket, trio.socket.SocketType) else StreamTransport(response)
 
 
 TRIO = TrioRuntime()
