@@ -301,17 +301,11 @@ async def test_growth_is_noticed() -> None:
     assert after[0] - before[0] > NOISE
 
 
-CYCLES = pytest.mark.xfail(
-    sys.version_info >= (3, 12), reason="an error that leaves the block is in a reference cycle with its frames"
-)
-
-
 def cases() -> list[Any]:
     return [
         pytest.param(
             RUNTIMES[name],
             ending,
-            marks=[CYCLES] if ENDINGS[ending] or (name, ending) == ("trio over TCP", "cancelled") else [],
             id=f"{name}, {ending}",
         )
         for name in OVER_TCP

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from ._engine import Engine
@@ -13,7 +13,8 @@ from ._session import Session
 from ._transport import transport_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import Callable
+    from types import TracebackType
 
     import httpx2
 
@@ -25,38 +26,66 @@ logger = logging.getLogger("httpx2_trio_ws")
 S = TypeVar("S", bound=Session)
 
 
-def _start(opening: Opening, nursery: Nursery, made: tuple[httpx2.Response, Agreement], session_type: type[S]) -> S:
+def _make(opening: Opening, made: tuple[httpx2.Response, Agreement], session_type: type[S]) -> S:
     response, agreement = made
     connection = Connection(
         max_message_size=opening.session.max_message_size_bytes, deflate=agreement.deflate, logger=logger
     )
     engine = Engine(opening.runtime, transport_for(response, opening.runtime), connection, opening.session)
-    session = session_type(engine, response, agreement.subprotocol)
-    nursery.start_soon(engine.run)
-    return session
+    return session_type(engine, response, agreement.subprotocol)
 
 
-@contextlib.asynccontextmanager
-async def open_session(opening: Opening, session_type: type[S]) -> AsyncGenerator[S]:
-    """A session in a nursery of its own, around the block."""
-    made = await shake_hands(opening)
-    async with opening.runtime.open_nursery() as nursery:
-        session = _start(opening, nursery, made, session_type)
+class OpenSession(AbstractAsyncContextManager[S]):
+    """A session in a nursery of its own, around the block.
+
+    Not a generator under ``asynccontextmanager``: that throws the error which leaves the block into the generator. The
+    error's traceback then refers to the generator's frame, that one to contextlib's, and this to the error, so that
+    all that the frames refer to, the session too, would be freed by the garbage collector only.
+
+    Args:
+        prepare: checks the arguments.
+        session_type: of the session.
+    """
+
+    def __init__(self, prepare: Callable[[], Opening], session_type: type[S]) -> None:
+        self._prepare = prepare
+        self._session_type = session_type
+
+    async def __aenter__(self) -> S:
+        opening = self._prepare()
+        self._session = _make(opening, await shake_hands(opening), self._session_type)
+        self._nursery = opening.runtime.open_nursery()
+        loops = await self._nursery.__aenter__()
+        loops.start_soon(self._session._engine.run)
+        return self._session
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        session, nursery = self._session, self._nursery
+        del self._session, self._nursery
+        error = exc
         try:
-            yield session
-        except BaseException as exc:
-            await session._leave(exc)
-            raise
-        else:
-            await session._leave(None)
+            try:
+                await session._leave(exc)
+            except BaseException as other:  # noqa: BLE001 (it is the nursery's from here)
+                error = other
+                exc_type, tb = type(other), other.__traceback__
+            caught = await nursery.__aexit__(exc_type, error, tb)
+            assert error is exc, "a nursery raises what is not the block's own error"
+            return caught
+        finally:
+            del error, exc, tb  # the error's traceback may refer to this frame
 
 
 async def connect_session(opening: Opening, nursery: Nursery, session_type: type[S]) -> S:
     """A session in the caller's nursery."""
     made = await shake_hands(opening)
     try:
-        return _start(opening, nursery, made, session_type)
+        session = _make(opening, made, session_type)
+        nursery.start_soon(session._engine.run)
     except BaseException:  # the nursery was closed
         with opening.runtime.cancel_scope(shield=True):
             await made[0].aclose()
         raise
+    return session

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import httpx2
 import trio
 
-from ._open import connect_session, open_session
+from ._open import OpenSession, connect_session
 from ._options import OpenOptions, with_options
 from ._request import Opening, prepare
 from ._runtime._trio import TRIO
@@ -17,6 +18,7 @@ from ._stream import ByteTunnel, check_max_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
 
 class WebSocketSession(Session, trio.abc.Channel[str | bytes]):
@@ -64,10 +66,9 @@ class WebSocketStream(trio.abc.Stream):
 
 
 @with_options
-@contextlib.asynccontextmanager
-async def open_websocket(
+def open_websocket(
     client: httpx2.AsyncClient, url: httpx2.URL | str, **options: Unpack[OpenOptions]
-) -> AsyncGenerator[WebSocketSession]:
+) -> AbstractAsyncContextManager[WebSocketSession]:
     """Open a session for a block, in a nursery of its own.
 
     The handshake is a request of ``client``: its authentication, cookies, redirects, event hooks, proxies,
@@ -87,8 +88,7 @@ async def open_websocket(
         httpx2.TransportError: as from any request: ``ConnectError``, ``ConnectTimeout``, ``PoolTimeout`` …
         ExceptionGroup: with what left the block, and a failure of the session that no call has raised.
     """
-    async with open_session(_prepare(client, url, options), WebSocketSession) as session:
-        yield session
+    return OpenSession(partial(_prepare, client, url, options), WebSocketSession)
 
 
 @with_options
@@ -101,7 +101,7 @@ async def open_websocket_url(url: httpx2.URL | str, **options: Unpack[OpenOption
     _check_trio()  # before the client is made
     async with (
         httpx2.AsyncClient() as client,
-        open_session(_prepare(client, url, options), WebSocketSession) as session,
+        OpenSession(partial(_prepare, client, url, options), WebSocketSession) as session,
     ):
         yield session
 

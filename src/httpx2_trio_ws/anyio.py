@@ -14,6 +14,7 @@ async with httpx2.AsyncClient() as client:
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, Unpack
 
 import anyio.abc
@@ -35,7 +36,7 @@ from . import (
     WebSocketProtocolError,
     WebSocketUpgradeError,
 )
-from ._open import connect_session, open_session
+from ._open import OpenSession, connect_session
 from ._options import with_options
 from ._request import Opening, prepare
 from ._runtime._asyncio import AsyncioRuntime
@@ -45,6 +46,7 @@ from ._stream import ByteTunnel, check_max_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
     from ._runtime import Runtime
 
@@ -125,17 +127,15 @@ class WebSocketStream(anyio.abc.ByteStream):
 
 
 @with_options
-@contextlib.asynccontextmanager
-async def open_websocket(
+def open_websocket(
     client: httpx2.AsyncClient, url: httpx2.URL | str, **options: Unpack[OpenOptions]
-) -> AsyncGenerator[WebSocketSession]:
+) -> AbstractAsyncContextManager[WebSocketSession]:
     """As :func:`httpx2_trio_ws.open_websocket`, in a task group of its own.
 
     On asyncio, cancelling the task that is in the block, once or more often, ends the session as cancelling its
     scope does.
     """
-    async with open_session(_prepare(client, url, options), WebSocketSession) as session:
-        yield session
+    return OpenSession(partial(_prepare, client, url, options), WebSocketSession)
 
 
 @with_options
@@ -148,7 +148,7 @@ async def open_websocket_url(url: httpx2.URL | str, **options: Unpack[OpenOption
     _runtime()  # before the client is made
     async with (
         httpx2.AsyncClient() as client,
-        open_session(_prepare(client, url, options), WebSocketSession) as session,
+        OpenSession(partial(_prepare, client, url, options), WebSocketSession) as session,
     ):
         yield session
 

@@ -185,6 +185,7 @@ class Connection:
     def receive_eof(self) -> None:
         """The peer has sent its last byte."""
         self._protocol.receive_eof()
+        self._protocol.parser_exc = None  # as in _feed()
 
     def _cut(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:
         """The fast path: cut whole messages out of ``data`` until something else comes."""
@@ -301,6 +302,7 @@ class Connection:
         protocol.receive_data(part)
         if protocol.parser_exc is not None:
             self.failure = _failure(protocol.parser_exc)
+            protocol.parser_exc = None  # its traceback leads back to us: a cycle, which only the collector would free
         for event in protocol.events_received():
             assert isinstance(event, Frame)  # the handshake is over: no requests, no responses
             if event.opcode is Opcode.PONG:
