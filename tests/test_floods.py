@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws._outbox import HIGH_WATER, Outbox
-from httpx2_trio_ws._protocol import PingBook
+from httpx2_trio_ws._protocol import Connection, PingBook
 from httpx2_trio_ws._runtime._trio import TRIO
 
 from .memory import PING, PONG, TEXT, frame, memory_session, text
@@ -78,7 +78,7 @@ async def test_a_flood_of_pings_that_leaves_its_pongs_unread_takes_bounded_memor
 
 
 async def test_many_control_frames_take_linear_time() -> None:
-    outbox = Outbox(TRIO)
+    outbox = Outbox(TRIO, Connection())
     began = time.process_time()
     for number in range(1, 50_001):
         outbox.push_control(b"123456")

@@ -66,9 +66,16 @@ TESTING = [
     "memory_server",
     "session_checks",
 ]
-FACES = {NAME: PUBLIC, f"{NAME}.anyio": PUBLIC, f"{NAME}.sync": SYNC, f"{NAME}.testing": TESTING}
+RECONNECT = ["Backoff", "Connecting", "Reconnect", "RetryPolicy", "reconnect"]
+FACES = {
+    NAME: PUBLIC,
+    f"{NAME}.anyio": [*PUBLIC, "reconnect"],
+    f"{NAME}.reconnect": RECONNECT,
+    f"{NAME}.sync": SYNC,
+    f"{NAME}.testing": TESTING,
+}
 # They are there once they have been imported.
-SUBMODULES = {"anyio", "sync", "testing"}
+SUBMODULES = {"anyio", "reconnect", "sync", "testing"}
 
 # What the blocking session shares with the others: the protocol, the handshake as far as it is pure, and results.
 SHARED_WITH_SYNC = ("_exceptions", "_handshake", "_options", "_protocol", "_refusal", "_request", "_results", "_sync")
@@ -108,7 +115,7 @@ def top_level(module: str) -> set[str]:
 
 def test_imports_are_seen() -> None:
     assert imports("_protocol/__init__.py") >= {f"{NAME}._protocol._pings.PingBook"}
-    assert f"{NAME}._protocol._masking.Masker" in imports("_protocol/_connection.py")
+    assert f"{NAME}._protocol._masking.masked_frame" in imports("_protocol/_connection.py")
     assert f"{NAME}._protocol.Connection" in imports("_engine.py"), "for type checkers only, and still seen"
     assert "anyio" in top_level("_exceptions.py")
     assert "trio" in top_level("_trio.py")

@@ -10,9 +10,11 @@ import trio.testing
 
 from httpx2_trio_ws._inbox import MAX_SIZE, Inbox
 from httpx2_trio_ws._outbox import HIGH_WATER, Outbox
+from httpx2_trio_ws._protocol import BINARY, Connection
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
 
 from .memory import memory_session
+from .protocol._reference import unmask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,8 +97,8 @@ async def test_a_receiver_struck_when_the_session_ends() -> None:
 
 
 async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
-    outbox = Outbox(EdgeRuntime(1))  # the first event is the send loop's
-    outbox.push(b"x" * (HIGH_WATER + 1))
+    outbox = Outbox(EdgeRuntime(1), Connection())  # the first event is the send loop's
+    outbox.push_frame(b"x" * (HIGH_WATER + 1))
     admitted: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(struck, outbox.wait_turn)
@@ -136,33 +138,34 @@ async def test_the_inbox_is_full_by_count_or_by_size(messages: list[Any], full: 
 
 async def test_admitted_senders_follow_one_another_while_there_is_room() -> None:
     runtime: Runtime = TRIO
-    outbox = Outbox(runtime)
-    outbox.push(b"x" * (HIGH_WATER + 1))
+    outbox = Outbox(runtime, Connection())
+    outbox.push_frame(b"x" * (HIGH_WATER + 1))
     order: list[int] = []
+    wire = b""
     async with trio.open_nursery() as nursery:
 
         async def send(number: int) -> None:
-            def frame() -> bytes:
-                order.append(number)
-                return b"y" * 30_000
-
-            await outbox.wait_turn(frame)
+            await outbox.wait_turn((bytes([number]) * 30_000, BINARY))
+            order.append(number)
 
         for number in range(5):
             nursery.start_soon(send, number)
             await trio.testing.wait_all_tasks_blocked()
+        assert order == []
         while len(order) < 5:
             data = outbox.take()
             assert data is not None
+            wire += data
             outbox.wrote(len(data))
-            assert outbox.size <= HIGH_WATER + 30_000
+            assert outbox.size <= HIGH_WATER + 30_020
             await trio.testing.wait_all_tasks_blocked()
-    assert order == [0, 1, 2, 3, 4]
+    wire += outbox.take() or b""
+    assert [payload[0] for _, payload in unmask(wire[HIGH_WATER + 1 :])] == sorted(order) == [0, 1, 2, 3, 4]
 
 
 async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
     """The batch was written just up to a frame's end: control frames go at once, and the rest after them."""
-    outbox = Outbox(TRIO)
+    outbox = Outbox(TRIO, Connection())
 
     def taken() -> bytes:
         data = outbox.take()
@@ -170,7 +173,7 @@ async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
         return bytes(data)
 
     for frame in (b"aa", b"bb", b"cc"):
-        outbox.push(frame)
+        outbox.push_frame(frame)
     assert taken() == b"aabbcc"
     outbox.wrote(2)
     outbox.push_control(b"!")
@@ -202,7 +205,7 @@ async def test_the_size_of_the_inbox_is_counted_anew_when_it_comes_to_the_limit(
 
 
 async def test_all_that_wait_for_control_frames_to_go_are_woken() -> None:
-    outbox = Outbox(TRIO)
+    outbox = Outbox(TRIO, Connection())
     async with trio.open_nursery() as nursery:
         for _ in range(2):
             outbox.push_control(b"!")

@@ -272,7 +272,7 @@ async def test_what_waits_in_whole_frames_goes_with_the_goodbye(autojump_clock: 
                     await ws.send(b"1")
                     outbox.idle = False  # as in the middle of a burst, and with the send loop asleep
                     for number in (b"2", b"3", b"4"):
-                        outbox._frames.append(ws._connection.encode(number * size, text=False))
+                        outbox.deposit(number * size, BINARY)
                     scope.cancel()
                     await trio.lowlevel.checkpoint()
             frames = await (await peers.receive()).frames()
@@ -291,7 +291,7 @@ async def test_a_failure_is_told_where_the_block_is_cancelled_in_its_grace(autoj
 
 
 async def test_receivers_are_served_in_the_order_of_their_calls() -> None:
-    """Also by the call in 32 that lets others run."""
+    """Also by the call in 64 that lets others run."""
     called: list[int] = []
     served: list[tuple[str | bytes, int]] = []
     async with memory_session(close_timeout_seconds=0) as (ws, peer):

@@ -56,6 +56,8 @@ _LINGER = 1.0
 # A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
 _STALL = 0.25
+# A write of some bytes costs as much as gathering that many more.
+_WORTH_A_WRITE = 16384
 # When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
 _DRAIN = 1.0
 
@@ -82,7 +84,7 @@ class Engine:
         self.connection = connection
         self.options = options
         self.inbox = Inbox(runtime, options.queue_size)
-        self.outbox = Outbox(runtime)
+        self.outbox = Outbox(runtime, connection)
         self.pings: PingBook[PendingPing] = PingBook()
         self.latency: float | None = None
         self.messages_received = 0
@@ -227,6 +229,19 @@ class Engine:
                 self._keepalive.heard(runtime.now())
             # Whoever waited for this may go on now, and find us awake if it sends more at once.
             await runtime.checkpoint()
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Let a burst go on until it is worth a write, or pauses; some turns at most."""
+        outbox = self.outbox
+        for _ in range(3):
+            gathered = outbox.size
+            in_a_burst = outbox.between_frames and not outbox.control_size and self.no_send is None
+            if not in_a_burst or not 0 < gathered < _WORTH_A_WRITE:
+                return
+            await self.runtime.checkpoint()
+            if outbox.size == gathered:
+                return
 
     async def _keepalive_loop(self, keepalive: Keepalive) -> None:
         runtime = self.runtime
@@ -362,7 +377,7 @@ class Engine:
         self._closed_here = True
         self._grace_over.set()  # a failure that was not told is raised now
         if self.connection.is_open and self.no_send is None:
-            self.outbox.push(self.connection.close(code, reason))
+            self.outbox.push_frame(self.connection.close(code, reason))
         self._end(self.failure or WebSocketClosedError(_CLOSED))
         self.inbox.discard()
 

@@ -30,7 +30,17 @@ class Inbox:
         max_messages: how many messages it holds at most.
     """
 
-    __slots__ = ("_ended", "_max_messages", "_room", "_runtime", "_size_at_most", "messages", "resume_at", "waiters")
+    __slots__ = (
+        "_ended",
+        "_max_messages",
+        "_room",
+        "_runtime",
+        "_size_at_most",
+        "credit",
+        "messages",
+        "resume_at",
+        "waiters",
+    )
 
     def __init__(self, runtime: Runtime, max_messages: int) -> None:
         self._runtime = runtime
@@ -41,6 +51,8 @@ class Inbox:
         self._size_at_most = 0
         #: The tasks in :meth:`wait_message`, in the order of their calls.
         self.waiters: deque[Event] = deque()
+        #: So many of the :attr:`messages` may be taken with nothing else to be seen to.
+        self.credit = 0
         #: The messages that wait, oldest first. While there are no :attr:`waiters`, they may be taken from here;
         #: whoever does calls :meth:`taken` when no more than :attr:`resume_at` are left.
         self.messages: deque[Message] = deque()
@@ -82,12 +94,19 @@ class Inbox:
                 break
             keep += 1
         self.resume_at = min(keep, self._max_messages // 2)
+        self.credit = 0
         return True
 
     async def wait_room(self) -> None:
         """After :meth:`is_full`: wait until it no longer is."""
         self._room = self._runtime.event()
         await self._room.wait()
+
+    def grant(self, calls: int) -> int:
+        """Set :attr:`credit` to ``calls`` or as many as it can be; return it."""
+        free = len(self.messages) - self.resume_at - 1
+        self.credit = 0 if self.waiters else min(calls, free)
+        return self.credit
 
     def taken(self) -> None:
         """Few enough messages are left to go on reading."""
@@ -119,4 +138,5 @@ class Inbox:
     def discard(self) -> None:
         """Drop what is queued, and keep the receive loop from waiting for room."""
         self.messages.clear()
+        self.credit = 0
         self.taken()

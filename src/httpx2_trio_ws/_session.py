@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
 from ._outbox import HIGH_WATER
-from ._protocol import check_close, check_payload
+from ._protocol import BINARY, TEXT, check_close, check_payload
 from ._results import PongWaiter, Statistics
 from ._transport import CarrierError
 
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from ._engine import Engine
 
 # A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
-# than a message does.
-_CALLS_PER_TURN = 32
+# than some messages do.
+_CALLS_PER_TURN = 64
 
 
 class Session:
@@ -27,7 +26,7 @@ class Session:
 
     Sessions come from :func:`open_websocket` and its kin; they are not made by hand. All methods may be
     called from any number of tasks. Every one is a cancellation point, and cancelling it leaves the
-    session sound. Calls that need not wait yield to other tasks at least once in 32.
+    session sound. Calls that need not wait yield to other tasks at least once in 64.
 
     Every call on a session that has ended raises what ended it: :exc:`WebSocketDisconnect` (the peer's
     close frame), :exc:`WebSocketNetworkError` (the connection was lost), :exc:`WebSocketProtocolError`
@@ -41,8 +40,8 @@ class Session:
         "_connection",
         "_engine",
         "_inbox",
+        "_is_cancelled",
         "_messages",
-        "_messages_sent",
         "_outbox",
         "_response",
         "_runtime",
@@ -52,6 +51,7 @@ class Session:
     def __init__(self, engine: Engine, response: httpx2.Response, subprotocol: str | None) -> None:
         self._engine = engine
         self._runtime = engine.runtime
+        self._is_cancelled = engine.runtime.is_cancelled
         self._connection = engine.connection
         self._inbox = engine.inbox
         self._messages = engine.inbox.messages
@@ -59,7 +59,6 @@ class Session:
         self._response = response
         self._subprotocol = subprotocol
         self._budget = _CALLS_PER_TURN
-        self._messages_sent = 0
 
     def __repr__(self) -> str:
         url = self._response.request.url
@@ -83,25 +82,29 @@ class Session:
             WebSocketNetworkError, WebSocketProtocolError: the session failed, likewise.
             WebSocketClosedError: the session was closed on our side.
         """
-        await self._runtime.checkpoint_if_cancelled()
-        messages = self._messages
-        if not messages or self._inbox.waiters:
-            return await self._receive_later()
-        message = messages.popleft()
-        if len(messages) <= self._inbox.resume_at:
-            self._inbox.taken()
-        # The turn of others comes after the message has been taken, so that the order of calls is kept.
-        self._budget -= 1
-        if self._budget <= 0:
-            self._budget = _CALLS_PER_TURN
-            await self._runtime.shielded_checkpoint()
-        return message
+        inbox = self._inbox
+        if inbox.credit and not self._is_cancelled():
+            inbox.credit -= 1
+            return self._messages.popleft()
+        return await self._receive()
 
-    async def _receive_later(self) -> str | bytes:
-        self._budget = _CALLS_PER_TURN
-        message = await self._inbox.wait_message()
-        if message is None:
-            self._engine.raise_ended(self._engine.no_receive)
+    async def _receive(self) -> str | bytes:
+        """Receive with all that there is to see to, and allow the calls that follow what need not be."""
+        await self._runtime.checkpoint_if_cancelled()
+        inbox, messages = self._inbox, self._messages
+        if not messages or inbox.waiters:
+            self._new_turn()
+            message = await inbox.wait_message()
+            if message is None:
+                self._engine.raise_ended(self._engine.no_receive)
+        else:
+            message = messages.popleft()
+            if len(messages) <= inbox.resume_at:
+                inbox.taken()
+            # The turn of others comes after the message has been taken, so that the order of calls is kept.
+            await self._count_call()
+        self._revoke()
+        self._budget -= inbox.grant(self._budget)
         return message
 
     async def receive_text(self) -> str:
@@ -110,7 +113,13 @@ class Session:
         Raises:
             WebSocketInvalidTypeReceived: it is binary; the exception has it. Else as :meth:`receive`.
         """
-        message = await self.receive()
+        # As receive(), once more: a coroutine within a coroutine would cost a quarter of a call.
+        inbox = self._inbox
+        if inbox.credit and not self._is_cancelled():
+            inbox.credit -= 1
+            message = self._messages.popleft()
+        else:
+            message = await self._receive()
         if not isinstance(message, str):
             raise WebSocketInvalidTypeReceived(message)
         return message
@@ -121,7 +130,12 @@ class Session:
         Raises:
             WebSocketInvalidTypeReceived: it is text; the exception has it. Else as :meth:`receive`.
         """
-        message = await self.receive()
+        inbox = self._inbox
+        if inbox.credit and not self._is_cancelled():
+            inbox.credit -= 1
+            message = self._messages.popleft()
+        else:
+            message = await self._receive()
         if not isinstance(message, bytes):
             raise WebSocketInvalidTypeReceived(message)
         return message
@@ -160,7 +174,7 @@ class Session:
                 session has ended.
         """
         if isinstance(value, str):
-            await self._send(value.encode(), text=True)
+            await self.send_text(value)
         else:
             await self.send_bytes(value)
 
@@ -168,7 +182,12 @@ class Session:
         """Send a text message. As :meth:`send`."""
         if not isinstance(data, str):
             raise TypeError(f"send_text() takes a str, not {type(data).__name__}; use send_bytes() for bytes")
-        await self._send(data.encode(), text=True)
+        payload, outbox = data.encode(), self._outbox
+        if outbox.credit and not self._is_cancelled():
+            outbox.credit -= 1
+            outbox.deposit(payload, TEXT)
+        else:
+            await self._send(payload, TEXT)
 
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message. ``bytearray`` and ``memoryview`` are copied. As :meth:`send`."""
@@ -178,7 +197,12 @@ class Session:
                     f"a message is str or bytes, not {type(data).__name__}; for other data there is send_json()"
                 )
             data = bytes(data)
-        await self._send(data, text=False)
+        outbox = self._outbox
+        if outbox.credit and not self._is_cancelled():
+            outbox.credit -= 1
+            outbox.deposit(data, BINARY)
+        else:
+            await self._send(data, BINARY)
 
     async def send_json(self, data: Any, mode: Literal["text", "binary"] = "text") -> None:
         """Send ``data``, serialised with :func:`json.dumps`, as a text or a binary message.
@@ -190,38 +214,35 @@ class Session:
         if mode not in ("text", "binary"):
             raise ValueError(f'mode is "text" or "binary", not {mode!r}')
         text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-        await self._send(text.encode(), text=mode == "text")
+        if mode == "text":
+            await self.send_text(text)
+        else:
+            await self.send_bytes(text.encode())
 
-    async def _send(self, payload: bytes, *, text: bool) -> None:
+    async def _send(self, payload: bytes, kind: int) -> None:
+        """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""
         await self._runtime.checkpoint_if_cancelled()
         engine, outbox = self._engine, self._outbox
-        if (
-            engine.no_send is None
-            and outbox.must_wait
-            and await outbox.wait_turn(partial(self._encode, payload, text=text))
-        ):
-            self._budget = _CALLS_PER_TURN
+        if engine.no_send is None and outbox.must_wait and await outbox.wait_turn((payload, kind)):
+            self._new_turn()
             return
         if engine.no_send is not None:
             await self._runtime.checkpoint()
             engine.raise_ended(engine.no_send)
-        frame = self._encode(payload, text=text)
         if outbox.idle:
-            await self._send_lone(frame)
+            await self._send_lone(self._connection.encode(payload, kind))
+            await self._count_call()
         elif outbox.only_control:
-            outbox.push(frame)
+            outbox.push(payload, kind)
             await self._wait_handed()
+            self._new_turn()
         else:
-            outbox.push(frame)
-        # The turn of others comes after the message has its place, so that the order of calls is kept.
-        self._budget -= 1
-        if self._budget <= 0:
-            self._budget = _CALLS_PER_TURN
-            await self._runtime.shielded_checkpoint()
-
-    def _encode(self, payload: bytes, *, text: bool) -> bytes:
-        self._messages_sent += 1
-        return self._connection.encode(payload, text=text)
+            outbox.push(payload, kind)
+            # The turn of others comes after the message has its place, so that the order of calls is kept.
+            await self._count_call()
+            if engine.no_send is None:
+                self._revoke()
+                self._budget -= outbox.grant(self._budget)
 
     async def _send_lone(self, frame: bytes) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
@@ -238,7 +259,7 @@ class Session:
         if written:
             outbox.push_rest(frame, written)
         else:
-            outbox.push(frame)
+            outbox.push_frame(frame)
         await self._wait_handed()
 
     async def _wait_handed(self) -> None:
@@ -253,6 +274,25 @@ class Session:
             await outbox.wait_turn()
         if engine.no_send is not None:
             engine.raise_ended(engine.no_send)
+
+    # -- the turns of others ---------------------------------------------------------------------
+
+    async def _count_call(self) -> None:
+        """One more call that did not wait; after so many, let others run."""
+        self._budget -= 1
+        if self._budget <= 0:
+            self._new_turn()
+            await self._runtime.shielded_checkpoint()
+
+    def _new_turn(self) -> None:
+        """Others have their turn."""
+        self._inbox.credit = self._outbox.credit = 0
+        self._budget = _CALLS_PER_TURN
+
+    def _revoke(self) -> None:
+        """Take back what was granted and not used, so that no more than the budget is granted in all."""
+        self._budget += self._inbox.credit + self._outbox.credit
+        self._inbox.credit = self._outbox.credit = 0
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -400,7 +440,7 @@ class Session:
         """What the session has done so far."""
         engine = self._engine
         return Statistics(
-            messages_sent=self._messages_sent,
+            messages_sent=self._connection.messages_sent + self._outbox.unframed,
             messages_received=engine.messages_received,
             bytes_sent=engine.bytes_sent,
             bytes_received=engine.bytes_received,

@@ -13,6 +13,7 @@ from httpx2_trio_ws import (
     WebSocketException,
     WebSocketInvalidTypeReceived,
 )
+from httpx2_trio_ws._protocol import TEXT
 
 from .defects import Defective
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class DropsEverySeventhMessage(Defective):
     async def send(self, value: Any) -> None:
         if self.ws.statistics().messages_sent % 7 == 6:
-            self.ws._messages_sent += 1
+            self.ws._connection.messages_sent += 1
         else:
             await super().send(value)
 
@@ -90,9 +91,7 @@ class ReturnsBeforeSending(Defective):
 class HoldsSmallMessagesBack(Defective):
     async def send(self, value: Any) -> None:
         await self.ws._runtime.checkpoint()
-        self.ws._messages_sent += 1
-        self.ws._outbox._frames.append(self.ws._connection.encode(bytes(value, "utf-8"), text=True))
-        self.ws._outbox.size += len(value)
+        self.ws._outbox.deposit(bytes(value, "utf-8"), TEXT)
 
 
 class LeavesHalfAFrameWhenCancelled(Defective):

@@ -224,17 +224,17 @@ def test_a_task_group_of_asyncio() -> None:
 
 
 def test_cancellation_is_not_swallowed_where_a_turn_is_given() -> None:
-    """Each 32nd call lets others run after it has taken its message, and may not lose it to a cancellation."""
+    """Each 64th call lets others run after it has taken its message, and may not lose it to a cancellation."""
 
     async def handler(peer: ScriptedPeer) -> None:
-        for number in range(64):
+        for number in range(128):
             await peer.send(str(number))
         await peer.wait_closed()
 
     async def main() -> None:
         async with memory_server(handler) as client, open_websocket(client, URL) as ws:
             await asyncio.sleep(1)
-            assert ws.statistics().queued_messages == 64
+            assert ws.statistics().queued_messages == 128
             got: list[str | bytes] = []
 
             async def take() -> None:
@@ -244,16 +244,16 @@ def test_cancellation_is_not_swallowed_where_a_turn_is_given() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0):
                     await take()
-            assert 1 <= len(got) <= 33
+            assert 1 <= len(got) <= 65
             task = asyncio.ensure_future(take())
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert task.cancelling() == 1
-            while len(got) < 64:
+            while len(got) < 128:
                 got.append(await ws.receive())
-            assert got == [str(number) for number in range(64)]
+            assert got == [str(number) for number in range(128)]
 
     virtually(main)
 

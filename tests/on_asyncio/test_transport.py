@@ -210,7 +210,7 @@ def test_bytes_that_come_when_the_client_has_been_closed(loop: str) -> None:
                     await client.aclose()
                     go.set()
                     await ws.receive()
-            assert caught.group_contains(WebSocketNetworkError)
+            assert caught.group_contains(WebSocketNetworkError, match="the client was closed")
 
     run_real(loop, main)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.exceptions import InvalidState, ProtocolError
 
-from httpx2_trio_ws._protocol import Connection
+from httpx2_trio_ws._protocol import BINARY, TEXT, Connection
 
 from ._reference import Reference, Sent, unmask
 
@@ -151,7 +151,7 @@ def send(connection: Connection, action: Action) -> bytes:
         return connection.close(action.code, action.payload.decode())
     if not connection.is_open:  # encode() leaves that to its caller
         raise InvalidState
-    return connection.encode(action.payload, text=action.kind == "text")
+    return connection.encode(action.payload, TEXT if action.kind == "text" else BINARY)
 
 
 def send_reference(reference: Reference, action: Action) -> bytes:

@@ -287,8 +287,8 @@ def test_end_without_a_close_frame(data: bytes) -> None:
 
 def test_frames_sent() -> None:
     connection = Connection()
-    assert unmask(connection.encode("é".encode(), text=True)) == [Sent(FIN | TEXT, "é".encode())]
-    assert unmask(connection.encode(b"\0", text=False)) == [Sent(FIN | BINARY, b"\0")]
+    assert unmask(connection.encode("é".encode(), TEXT)) == [Sent(FIN | TEXT, "é".encode())]
+    assert unmask(connection.encode(b"\0", BINARY)) == [Sent(FIN | BINARY, b"\0")]
     assert unmask(connection.ping(b"a")) == [Sent(FIN | PING, b"a")]
     assert unmask(connection.pong(b"b")) == [Sent(FIN | PONG, b"b")]
 
@@ -296,7 +296,7 @@ def test_frames_sent() -> None:
 @pytest.mark.parametrize("takeover", [True, False])
 def test_compressed_frames_sent(takeover: bool) -> None:
     connection = inflating(deflate=Deflate(client_takeover=takeover))
-    once, again = (connection.encode(b"over and over again", text=True) for _ in range(2))
+    once, again = (connection.encode(b"over and over again", TEXT) for _ in range(2))
     assert (len(again) < len(once)) == takeover
     inflater = zlib.decompressobj(wbits=-15)
     [frame] = unmask(once)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from httpx2_trio_ws._protocol._masking import Masker
+from httpx2_trio_ws._protocol import _masking
+from httpx2_trio_ws._protocol._masking import BINARY, COMPRESSED, TEXT, masked_frame, masked_frames
 
 from ._reference import unmask
 
@@ -34,33 +36,56 @@ def recording(drawn: list[bytes]) -> Callable[[int], bytes]:
 def test_keys_are_what_the_system_gave_each_used_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[bytes] = []
     monkeypatch.setattr(os, "urandom", recording(drawn))
-    masker = Masker()
-    keys = [key_of(masker.frame(text=False, compressed=False, payload=b"")) for _ in range(2500)]
+    _masking._keys.clear()
+    keys = [key_of(masked_frame(b"", BINARY)) for _ in range(700)]
+    keys += map(key_of, masked_frames([b""] * 700, BINARY))
     assert len(drawn) > 2, "more than two blocks were used"
-    assert b"".join(keys) == b"".join(drawn)[: 4 * len(keys)]
+    given = b"".join(drawn)
+    assert sorted([*keys, *_masking._keys]) == sorted(given[at : at + 4] for at in range(0, len(given), 4))
+    # Chance alone makes this happen about once in a thousand million runs.
+    assert len(set(keys)) > 1390
 
 
-def test_keys_differ_between_blocks_and_connections() -> None:
-    first, second = Masker(), Masker()
-    keys = [
-        [key_of(masker.frame(text=True, compressed=False, payload=b"a")) for _ in range(1100)]
-        for masker in (first, second)
-    ]
-    assert keys[0] != keys[1]
-    # Chance alone makes one of these happen about once in a thousand million runs.
-    assert keys[0][0:2] != keys[0][1024:1026]
-    assert len(set(keys[0])) > 1090
+def test_keys_are_not_shared_by_threads() -> None:
+    keys: list[bytes] = []
+
+    def draw() -> None:
+        keys.extend(map(key_of, masked_frames([b""] * 20_000, TEXT)))
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(keys)) > len(keys) - 20, "80,000 of four bytes have about one pair by chance"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process")  # has threads, when the tests run side by side
+def test_a_forked_process_does_not_use_its_parents_keys() -> None:
+    masked_frame(b"", TEXT)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, bytes([len(_masking._keys)]))
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert _masking._keys
+    assert os.read(reader, 1) == b"\0"
+    os.close(reader)
+    os.close(writer)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 125, 126, 127, 65535, 65536])
-@pytest.mark.parametrize("text", [True, False])
-@pytest.mark.parametrize("compressed", [True, False])
-def test_frame_of_each_kind_and_length_form(size: int, text: bool, compressed: bool) -> None:
+@pytest.mark.parametrize("kind", [TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED])
+def test_frame_of_each_kind_and_length_form(size: int, kind: int) -> None:
     payload = bytes(number % 251 for number in range(size))
-    first = (0x81 if text else 0x82) | (0x40 if compressed else 0)
-    for given in (payload, memoryview(payload)):
-        frame = Masker().frame(text=text, compressed=compressed, payload=given)
+    for frame in (
+        masked_frame(payload, kind),
+        masked_frame(memoryview(payload), kind),
+        *masked_frames([payload], kind),
+    ):
         assert isinstance(frame, bytes)
-        assert unmask(frame) == [(first, payload)]
+        assert unmask(frame) == [(0x80 | kind, payload)]
         if size > 16:
             assert payload not in frame

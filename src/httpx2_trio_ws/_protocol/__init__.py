@@ -6,6 +6,18 @@ Bytes go in, messages and bytes come out. Nothing here imports an event loop or 
 from ._checks import check_close, check_payload
 from ._connection import Connection, Failure, Message
 from ._keepalive import Keepalive, Verdict
+from ._masking import BINARY, TEXT
 from ._pings import PingBook
 
-__all__ = ["Connection", "Failure", "Keepalive", "Message", "PingBook", "Verdict", "check_close", "check_payload"]
+__all__ = [
+    "BINARY",
+    "TEXT",
+    "Connection",
+    "Failure",
+    "Keepalive",
+    "Message",
+    "PingBook",
+    "Verdict",
+    "check_close",
+    "check_payload",
+]

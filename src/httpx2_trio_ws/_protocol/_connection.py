@@ -29,7 +29,7 @@ from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
 from ._inflating import Inflating
-from ._masking import Masker
+from ._masking import COMPRESSED, masked_frame, masked_frames
 from ._text import PartialBytes, PartialText
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ _WHOLE_TEXT = 0x81  # FIN set, no reserved bit, opcode 1 (RFC 6455 §5.2)
 _WHOLE_BINARY = 0x82
 _DATA_OPCODES = (0, 1, 2)
 _CONTROL_OPCODES = (8, 9, 10)
-_COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
 _RESERVED = 0x70
 # Protocol's attributes for the size of the message in the making and for its limit; the second pair are
 # their names in websockets 15.
@@ -82,13 +81,13 @@ class Connection:
         "_feed_left",
         "_frame_left",
         "_inflated",
-        "_masker",
         "_message",
         "_more",
         "_plain",
         "_protocol",
         "_rest",
         "failure",
+        "messages_sent",
         "pongs",
     )
 
@@ -103,7 +102,6 @@ class Connection:
         self._protocol = Protocol(CLIENT, max_size=self._fast_limit, logger=logger)
         self._protocol.extensions = [] if deflate is None else [Inflating(deflate)]
         self._deflate = deflate
-        self._masker = Masker()
         # What was received and could not be used yet: the beginning of a frame, or, when the caller
         # asked for no more messages, anything.
         self._rest: bytes = b""
@@ -120,6 +118,8 @@ class Connection:
         self._inflated = 0
         #: Set once the peer has broken the protocol; nothing is received after that.
         self.failure: Failure | None = None
+        #: Messages that :meth:`encode` has made frames of.
+        self.messages_sent = 0
         #: Payloads of pongs received; the caller takes them out.
         self.pongs: list[bytes] = []
 
@@ -187,39 +187,47 @@ class Connection:
         self._protocol.receive_eof()
         self._protocol.parser_exc = None  # as in _feed()
 
-    def _cut(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:
-        """The fast path: cut whole messages out of ``data`` until something else comes."""
+    def _cut(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:  # noqa: C901
+        """The fast path: cut whole messages out of ``data`` until something else comes.
+
+        One loop, not split into functions: calling one would cost as much as cutting a message does.
+        """
         if self._message is not None:
             return pos  # a fragmented message is open
-        end = len(data) - 1  # the last place at which a header's second byte may stand
+        end = len(data)
+        last = end - 1  # the last place at which a header's second byte may stand
         limit = self._fast_limit
+        short = min(limit, 125)
         room = max_messages - len(messages)
         append = messages.append
         try:
-            while pos < end and room:
-                first = data[pos]
-                if first != _WHOLE_TEXT and first != _WHOLE_BINARY:  # noqa: PLR1714 (this is the hot loop)
-                    break
+            while pos < last:
                 length = data[pos + 1]
-                start = pos + 2
-                if length > 125:
-                    if length == 126:
-                        start = pos + 4
-                        length = int.from_bytes(data[pos + 2 : start])
-                    elif length == 127:
-                        start = pos + 10
-                        length = int.from_bytes(data[pos + 2 : start])
-                    else:
-                        break  # masked
-                stop = start + length
-                if stop > end + 1 or length > limit:
-                    break
-                if first == _WHOLE_TEXT:
-                    append(str(data[start:stop], "utf-8"))
+                if length <= short:
+                    start = pos + 2
+                elif length == 126:
+                    start = pos + 4
+                    length = int.from_bytes(data[pos + 2 : start])
+                elif length == 127:
+                    start = pos + 10
+                    length = int.from_bytes(data[pos + 2 : start])
                 else:
+                    break  # masked, or over the limit
+                stop = start + length
+                if stop > end or length > limit:
+                    break
+                first = data[pos]
+                # Written out, not by name: a global takes longer to find than to compare.
+                if first == 0x81:  # _WHOLE_TEXT
+                    append(data[start:stop].decode())
+                elif first == 0x82:  # _WHOLE_BINARY
                     append(data[start:stop])
+                else:
+                    break
                 pos = stop
                 room -= 1
+                if not room:
+                    break
         except UnicodeDecodeError:
             self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
         return pos
@@ -259,7 +267,7 @@ class Connection:
         starts = self._message is None and opcode in (Opcode.TEXT, Opcode.BINARY)
         if starts:
             self._message = _new_message(opcode)
-            self._compressed = bool(first & _COMPRESSED)
+            self._compressed = bool(first & COMPRESSED)
         plain = (starts or (self._message is not None and opcode == 0)) and not (self._compressed or first & _RESERVED)
         self._feed_left = header
         pos = self._feed(data, pos, messages)
@@ -337,12 +345,25 @@ class Connection:
 
     # -- out -----------------------------------------------------------------------------------
 
-    def encode(self, payload: bytes, *, text: bool) -> bytes:
-        """The frame of a message, to be sent after those before it (compression depends on it)."""
+    def encode(self, payload: bytes, kind: int) -> bytes:
+        """The frame of a message, to be sent after those before it (compression depends on it).
+
+        Args:
+            payload: text as UTF-8, or binary data.
+            kind: :data:`TEXT` or :data:`BINARY`.
+        """
+        self.messages_sent += 1
         if self._deflate is None:
-            return self._masker.frame(text=text, compressed=False, payload=payload)
-        frame = self._deflate.encode(Frame(Opcode.TEXT if text else Opcode.BINARY, payload))
-        return self._masker.frame(text=text, compressed=True, payload=frame.data)
+            return masked_frame(payload, kind)
+        frame = self._deflate.encode(Frame(Opcode(kind), payload))
+        return masked_frame(frame.data, kind | COMPRESSED)
+
+    def encode_all(self, payloads: list[bytes], kind: int) -> list[bytes]:
+        """The frames of several messages, as by :meth:`encode`."""
+        if self._deflate is not None:
+            return [self.encode(payload, kind) for payload in payloads]
+        self.messages_sent += len(payloads)
+        return masked_frames(payloads, kind)
 
     def ping(self, payload: bytes) -> bytes:
         """A ping frame (RFC 6455 §5.5.2)."""

@@ -1,7 +1,7 @@
 """Masked frames, cheaply.
 
 RFC 6455 §5.3 wants a fresh, unpredictable key for every frame. Drawing four bytes from the system for
-each costs more than all the rest of a small frame, so they are drawn a thousand keys at a time.
+each costs more than all the rest of a small frame, so many keys are drawn at a time.
 """
 
 from __future__ import annotations
@@ -11,42 +11,64 @@ import struct
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
 
-_BLOCK = 4096
+TEXT, BINARY = 1, 2  # opcodes (RFC 6455 §5.2)
+COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
+_FIN = 0x80
+_MASKED = 0x80
 
-# The first two bytes of a small masked frame, by payload length, for each first byte that we send.
-_TEXT, _BINARY, _COMPRESSED = 0x81, 0x82, 0x40
+# The first two bytes of a masked frame of fewer than 126 bytes, by its length, for each first byte that we send.
 _SMALL = {
-    first: tuple(bytes((first, 0x80 | length)) for length in range(126))
-    for first in (_TEXT, _BINARY, _TEXT | _COMPRESSED, _BINARY | _COMPRESSED)
+    kind: tuple(bytes((_FIN | kind, _MASKED | length)) for length in range(126))
+    for kind in (TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED)
 }
 
+# Keys that were drawn and not used yet. All connections of all threads take theirs from here, so that an idle one
+# holds none. What is here when the process forks is the parent's.
+_BLOCK = struct.Struct("4s" * 256)
+_keys: list[bytes] = []
+getattr(os, "register_at_fork", dict)(after_in_child=_keys.clear)  # Windows has no fork
 
-class Masker:
-    """Builds the data frames of one connection."""
 
-    __slots__ = ("_keys", "_position")
+def _new_key() -> bytes:
+    """Draw anew; return one key, and keep the others."""
+    key: bytes
+    key, *others = _BLOCK.unpack(os.urandom(_BLOCK.size))
+    _keys.extend(others)
+    return key
 
-    def __init__(self) -> None:
-        self._keys = b""
-        self._position = 0
 
-    def frame(self, *, text: bool, compressed: bool, payload: bytes | bytearray | memoryview) -> bytes:
-        """A whole, final, masked frame (RFC 6455 §5.2)."""
-        position = self._position
-        key = self._keys[position : position + 4]
-        if not key:
-            self._keys = os.urandom(_BLOCK)
-            key = self._keys[:4]
-            position = 0
-        self._position = position + 4
-        first = _TEXT if text else _BINARY
-        if compressed:
-            first |= _COMPRESSED
+def _head(kind: int, length: int) -> bytes:
+    """All before the key, for 126 bytes and more."""
+    if length < 65536:
+        return struct.pack("!BBH", _FIN | kind, _MASKED | 126, length)
+    return struct.pack("!BBQ", _FIN | kind, _MASKED | 127, length)
+
+
+def masked_frame(payload: bytes | bytearray | memoryview, kind: int) -> bytes:
+    """A whole, final, masked frame (RFC 6455 §5.2).
+
+    Args:
+        payload: as it is sent, before masking.
+        kind: :data:`TEXT` or :data:`BINARY`, with :data:`COMPRESSED` if it is.
+    """
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key = _new_key()
+    length = len(payload)
+    head = _SMALL[kind][length] if length < 126 else _head(kind, length)
+    return b"".join((head, key, apply_mask(payload, key)))
+
+
+def masked_frames(payloads: list[bytes], kind: int) -> list[bytes]:
+    """The frames of several payloads of one kind; see :func:`masked_frame`."""
+    frames: list[bytes] = []
+    append, join, pop, mask, small = frames.append, b"".join, _keys.pop, apply_mask, _SMALL[kind]
+    for payload in payloads:
+        try:
+            key = pop()
+        except IndexError:
+            key = _new_key()
         length = len(payload)
-        if length < 126:
-            head = _SMALL[first][length]
-        elif length < 65536:
-            head = struct.pack("!BBH", first, 0x80 | 126, length)
-        else:
-            head = struct.pack("!BBQ", first, 0x80 | 127, length)
-        return b"".join((head, key, apply_mask(payload, key)))
+        append(join((small[length] if length < 126 else _head(kind, length), key, mask(payload, key))))
+    return frames

@@ -55,6 +55,11 @@ async def _shielded_checkpoint() -> None:
             task.cancel(*exc.args)
 
 
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class AsyncioRuntime(Runtime):
     """See :class:`Runtime`. One for each session, as it is bound to the running loop."""
 
@@ -62,6 +67,7 @@ class AsyncioRuntime(Runtime):
     event: Callable[[], Event] = staticmethod(_Event)
     cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
+    is_cancelled: Callable[[], bool] = staticmethod(_is_cancelled)
     shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)

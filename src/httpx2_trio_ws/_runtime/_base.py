@@ -66,6 +66,8 @@ class Runtime(Protocol):
     checkpoint: Callable[[], Awaitable[object]]
     #: Raises if the caller is cancelled, and costs little if not. It may let other tasks run.
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
+    #: Whether :attr:`checkpoint_if_cancelled` might raise. It costs less than that.
+    is_cancelled: Callable[[], bool]
     #: Lets other tasks run, and does not raise.
     shielded_checkpoint: Callable[[], Awaitable[object]]
     sleep_until: Callable[[float], Awaitable[object]]

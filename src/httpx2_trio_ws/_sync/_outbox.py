@@ -27,6 +27,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._exceptions import WebSocketNetworkError
+from httpx2_trio_ws._protocol import BINARY, TEXT
 
 from ._waiting import Waiter
 
@@ -150,7 +151,7 @@ class Outbox:
                 wbits=-self._deflate.local_max_window_bits, **self._deflate.compress_settings
             )
         self._encoding = True
-        frame = self._encode(payload, text=text)
+        frame = self._encode(payload, TEXT if text else BINARY)
         self.messages_sent += 1
         return frame
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._registry import SessionMaker
 
 # A call that need not wait lets others run once in so many.
-_CALLS_PER_TURN = 32
+_CALLS_PER_TURN = 64
 _CALLS = 640
 
 
