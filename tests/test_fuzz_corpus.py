@@ -11,7 +11,7 @@ from fuzz import fuzz_handshake, fuzz_protocol
 
 from httpx2_trio_ws import WebSocketUpgradeError
 from httpx2_trio_ws._handshake import Agreement, check_response, renew_key
-from httpx2_trio_ws._protocol import Connection
+from httpx2_trio_ws._protocol import TEXT, Connection
 from httpx2_trio_ws._request import shake_hands
 
 from .protocol._compare import run_reference
@@ -106,7 +106,7 @@ class DoesEverythingAtOnce(Connection):
 
 class SendsAMessageAfterTheCloseFrame(Connection):
     def close(self, code: int, reason: str) -> bytes:
-        return super().close(code, reason) + self._masker.frame(text=True, compressed=False, payload=b"")
+        return super().close(code, reason) + self.encode(b"", TEXT)
 
 
 class FailsWithAnotherCode(Connection):

@@ -295,9 +295,9 @@ async def test_receivers_are_served_in_the_order_of_their_calls() -> None:
     called: list[int] = []
     served: list[tuple[str | bytes, int]] = []
     async with memory_session(close_timeout_seconds=0) as (ws, peer):
-        await peer.send(*(text(f"{number:02}") for number in range(33)))
+        await peer.send(*(text(f"{number:02}") for number in range(65)))
         await trio.testing.wait_all_tasks_blocked()
-        for _ in range(30):
+        for _ in range(62):
             await ws.receive()
 
         async def receive(task: int) -> None:

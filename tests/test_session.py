@@ -15,6 +15,8 @@ from httpx2_trio_ws import (
     WebSocketInvalidTypeReceived,
     open_websocket,
 )
+from httpx2_trio_ws._runtime import _trio as trio_runtime
+from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
 
 from .memory import BINARY, PING, PONG, TEXT, Frame, frame, memory_session, text
 from .servers import websocket_server
@@ -275,6 +277,40 @@ async def test_calls_that_need_not_wait_leave_others_their_turns(call: str) -> N
             nursery.cancel_scope.cancel()
         # The other task needs two turns for its first step; and the order of tasks within a turn is random.
         assert longest < 3 * 64
+
+
+async def test_a_session_closed_in_the_turn_that_a_burst_gives(client: httpx2.AsyncClient) -> None:
+    """What was sent before goes out before the close frame; nothing is taken that would come after it."""
+    got: list[str | bytes] = []
+    got_all = trio.Event()
+
+    async def handler(peer: ServerConnection) -> None:
+        async for message in peer:
+            got.append(message)
+        got_all.set()
+
+    async with websocket_server(handler) as url, open_websocket(client, url) as ws, trio.open_nursery() as nursery:
+        nursery.start_soon(ws.close)
+        sent = 0
+        with pytest.raises(WebSocketClosedError):
+            while True:
+                await ws.send(str(sent))
+                sent += 1
+        await got_all.wait()
+    assert sent >= 60, "the session was closed in the middle of a burst"
+    assert got == [str(number) for number in range(sent)]
+
+
+async def test_without_a_quick_look_at_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trio that hides what a quick look needs costs time and nothing else."""
+    assert TRIO.is_cancelled is trio_runtime._is_cancelled
+    monkeypatch.setattr(TrioRuntime, "is_cancelled", staticmethod(trio_runtime._may_be_cancelled))
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        await peer.send(text("x") * 100)
+        assert [await ws.receive() for _ in range(100)] == ["x"] * 100
+        for _ in range(100):
+            await ws.send("y")
+        assert [await peer.receive() for _ in range(100)] == [Frame(TEXT, b"y")] * 100
 
 
 async def test_receivers_that_yield_to_one_another_share_what_there_is() -> None:

@@ -106,6 +106,7 @@ class Engine:
         self._told = False
         self._grace_over = runtime.event()
         self._closed_here = False
+        self._read_all = False
 
     # -- loops ---------------------------------------------------------------------------------
 
@@ -140,51 +141,65 @@ class Engine:
                 raise self.failure._again()
 
     async def _receive_loop(self) -> None:
-        transport, connection, keepalive = self.transport, self.connection, self._keepalive
+        transport, connection = self.transport, self.connection
         while True:
             try:
-                data = await transport.read()
+                await transport.pump(self._take)
             except CarrierError as exc:
                 connection.receive_eof()
                 self._lost(exc.__cause__)
                 return
-            if not data:
+            if self._read_all:
                 connection.receive_eof()
                 self._lost(None)
                 return
-            self.bytes_received += len(data)
-            if keepalive is not None:
-                keepalive.heard(self.runtime.now())
-            await self._take(data)
+            await self._make_room()
 
-    async def _take(self, data: bytes) -> None:
-        """Act on what was read; return when there is nothing left of it and room for more."""
+    def _take(self, data: bytes) -> bool:
+        """Act on what was read; false if nothing more is to be read, or not at once."""
+        if not data:
+            self._read_all = True
+            return False
+        self.bytes_received += len(data)
+        if self._keepalive is not None:
+            self._keepalive.heard(self.runtime.now())
+        return self._act(data)
+
+    def _act(self, data: bytes) -> bool:
+        """Act on bytes, or on those that were left; false if there is something to wait for before more."""
         connection, inbox, outbox = self.connection, self.inbox, self.outbox
+        messages = connection.receive_data(data, sys.maxsize if self._closed_here else inbox.room)
+        if messages and not self._closed_here:
+            self.messages_received += len(messages)
+            inbox.put(messages)
+        if connection.pongs:
+            self._pongs()
+        control = connection.control_to_send()
+        if control:
+            outbox.push_control(control)
+        if self.no_receive is None:
+            self._notice_end()
+        self._linger()
+        self._drain_on()
+        return not (connection.has_input or outbox.control_size > HIGH_WATER or self._must_pause())
+
+    def _must_pause(self) -> bool:
+        return self.inbox.is_full() and not self._closed_here
+
+    async def _make_room(self) -> None:
+        """Wait until there is room, and act on what was left."""
         while True:
-            messages = connection.receive_data(data, sys.maxsize if self._closed_here else inbox.room)
-            if messages and not self._closed_here:
-                self.messages_received += len(messages)
-                inbox.put(messages)
-            if connection.pongs:
-                self._pongs()
-            control = connection.control_to_send()
-            if control:
-                outbox.push_control(control)
-            if self.no_receive is None:
-                self._notice_end()
-            self._linger()
-            if outbox.control_size > HIGH_WATER:
+            if self.outbox.control_size > HIGH_WATER:
                 # A peer that pings and does not read its pongs: let it wait, not our memory grow. Its silence
                 # counts: it takes nothing, so it may well be dead.
-                await outbox.wait_control()
-            if inbox.is_full() and not self._closed_here:
+                await self.outbox.wait_control()
+            if self._must_pause():
                 await self._pause()
-            elif connection.has_input:
+            elif self.connection.has_input:
                 await self.runtime.checkpoint()  # much has been done without waiting: let others run
             self._drain_on()
-            if not connection.has_input:
+            if not self.connection.has_input or self._act(b""):
                 return
-            data = b""
 
     async def _pause(self) -> None:
         """Stop reading until the inbox has room; the silence is not held against the peer."""

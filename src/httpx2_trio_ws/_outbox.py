@@ -10,11 +10,13 @@ Control frames thus wait for the frame now on the wire, and for nothing else of 
 coalesced: the send loop takes all that have gathered, and makes their frames and one write of them.
 
 ``idle`` is true while the send loop sleeps with nothing to write. Whoever sends then may write on its own
-(a *lone* message); whoever sends while it is not is part of a *burst*, and leaves the frame here.
+(a *lone* message). Whoever sends while it is not, or very soon after a lone message and without having waited for
+anything of the session, is part of a *burst*, and leaves the message here.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from functools import partial
 from itertools import chain
@@ -31,6 +33,8 @@ HIGH_WATER = 65536
 LOW_WATER = HIGH_WATER // 4
 
 
+# A write costs some ten microseconds. Who sends again within this is about to pay that more often than need be.
+_BURST = 50e-6
 # A queued message's size is its payload's and this, the framing of a small one. So empty messages count, too.
 _FRAMING = 6
 
@@ -68,6 +72,7 @@ class Outbox:
         "control_size",
         "credit",
         "idle",
+        "last_lone",
         "size",
     )
 
@@ -97,11 +102,20 @@ class Outbox:
         self.control_size = 0
         #: The send loop sleeps and nothing waits.
         self.idle = True
+        #: When the last lone message was sent. Who has waited since makes it long ago.
+        self.last_lone = -math.inf
         #: So many messages may be left with :meth:`deposit` with nothing else to be asked: a burst goes on. Who leaves
         #: one takes one off.
         self.credit = 0
 
     # -- for senders ---------------------------------------------------------------------------
+
+    def is_lone(self, now: float) -> bool:
+        """A message that is sent now need not be gathered with others; if so, the next one may have to be."""
+        if not self.idle or now - self.last_lone < _BURST:
+            return False
+        self.last_lone = now
+        return True
 
     @property
     def must_wait(self) -> bool:

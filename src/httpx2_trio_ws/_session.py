@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
@@ -90,7 +91,6 @@ class Session:
 
     async def _receive(self) -> str | bytes:
         """Receive with all that there is to see to, and allow the calls that follow what need not be."""
-        await self._runtime.checkpoint_if_cancelled()
         inbox, messages = self._inbox, self._messages
         if not messages or inbox.waiters:
             self._new_turn()
@@ -98,13 +98,14 @@ class Session:
             if message is None:
                 self._engine.raise_ended(self._engine.no_receive)
         else:
+            await self._runtime.checkpoint_if_cancelled()
             message = messages.popleft()
             if len(messages) <= inbox.resume_at:
                 inbox.taken()
             # The turn of others comes after the message has been taken, so that the order of calls is kept.
             await self._count_call()
         self._revoke()
-        self._budget -= inbox.grant(self._budget)
+        self._budget -= inbox.grant(self._budget - 1)
         return message
 
     async def receive_text(self) -> str:
@@ -229,7 +230,7 @@ class Session:
         if engine.no_send is not None:
             await self._runtime.checkpoint()
             engine.raise_ended(engine.no_send)
-        if outbox.idle:
+        if outbox.is_lone(self._runtime.now()):
             await self._send_lone(self._connection.encode(payload, kind))
             await self._count_call()
         elif outbox.only_control:
@@ -242,7 +243,7 @@ class Session:
             await self._count_call()
             if engine.no_send is None:
                 self._revoke()
-                self._budget -= outbox.grant(self._budget)
+                self._budget -= outbox.grant(self._budget - 1)
 
     async def _send_lone(self, frame: bytes) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
@@ -254,7 +255,6 @@ class Session:
             engine.raise_ended(engine.no_send)
         engine.bytes_sent += written
         if written == len(frame):
-            outbox.wake()  # until the send loop has looked, more messages are a burst
             return
         if written:
             outbox.push_rest(frame, written)
@@ -287,6 +287,7 @@ class Session:
     def _new_turn(self) -> None:
         """Others have their turn."""
         self._inbox.credit = self._outbox.credit = 0
+        self._outbox.last_lone = -math.inf
         self._budget = _CALLS_PER_TURN
 
     def _revoke(self) -> None:

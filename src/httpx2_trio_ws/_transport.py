@@ -14,6 +14,8 @@ import select
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx2
 
     from ._runtime import Runtime
@@ -38,8 +40,11 @@ class Transport(Protocol):
         """:meth:`write_now` can write. If not, it takes nothing, from now on."""
         ...
 
-    async def read(self) -> bytes:
-        """Some bytes, at least one; ``b""`` at the end. Always a checkpoint. Raises :exc:`CarrierError`."""
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Read, and call ``take`` with what was read, with ``b""`` at the end; until that returns false.
+
+        Always a checkpoint. Raises :exc:`CarrierError`.
+        """
         ...
 
     def write_now(self, data: bytes | memoryview) -> int:
@@ -71,7 +76,12 @@ class StreamTransport:
         self._socket: Any = self._stream.get_extra_info("socket")
         self.had_room = False
 
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        while take(await self.read()):
+            pass
+
     async def read(self) -> bytes:
+        """Some bytes, at least one; ``b""`` at the end. Always a checkpoint."""
         # Whatever a carrier raises, the connection is of no more use; what it was is kept as the cause.
         try:
             return bytes(await self._stream.read(READ_SIZE))

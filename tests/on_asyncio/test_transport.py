@@ -157,8 +157,12 @@ def test_descriptors_are_given_back(loop: str) -> None:
     run_real(loop, main)
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @each_loop
-def test_a_reset(loop: str) -> None:
+def test_a_reset(loop: str, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if stream:  # as with a stream that is not known
+        monkeypatch.setattr(transport_module, "_is_paused", lambda _: False)
+
     async def handler(ws: ServerConnection) -> None:
         await ws.send("a")
         await ws.recv()
@@ -172,7 +176,23 @@ def test_a_reset(loop: str) -> None:
                     assert await ws.receive() == "a"
                     await ws.send("go")
                     await ws.receive()
-            assert caught.group_contains(WebSocketNetworkError, match="reset")
+            assert caught.group_contains(WebSocketNetworkError, match="ReadError" if stream else "reset")
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_a_pause_that_is_over_before_more_has_come(loop: str) -> None:
+    async def handler(ws: ServerConnection) -> None:
+        for _ in range(3):
+            ws.transport.write(b"".join(map(text, "abc")))
+            await ws.recv()
+
+    async def main() -> None:
+        async with server(handler) as (client, url), open_websocket(client, url, queue_size=1) as ws:
+            for _ in range(3):
+                assert [await ws.receive() for _ in range(3)] == ["a", "b", "c"]
+                await ws.send("go on")
 
     run_real(loop, main)
 

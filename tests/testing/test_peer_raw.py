@@ -106,18 +106,34 @@ def test_a_close_frame_without_a_code(loop: str) -> None:
     run_virtual(loop, main)
 
 
-VIOLATIONS: dict[str, tuple[bytes, int]] = {
-    "not masked": (b"\x81\x00", 1002),
-    "reserved opcode": (masked(3), 1002),
-    "reserved bit": (masked(Opcode.TEXT, first=0xA0), 1002),
-    "first reserved bit": (masked(Opcode.TEXT, first=0xC0), 1002),
-    "long control frame": (b"\x89\xfe", 1002),
-    "fragmented control frame": (masked(Opcode.PING, first=0), 1002),
-    "half a close code": (masked(Opcode.CLOSE, b"\x03"), 1002),
-    "close reason is no UTF-8": (masked(Opcode.CLOSE, b"\x03\xe8\xff"), 1002),
-    "continued without one": (masked(Opcode.CONT), 1002),
-    "begun inside another": (masked(Opcode.TEXT, first=0) + masked(Opcode.TEXT), 1002),
-    "no UTF-8": (masked(Opcode.TEXT, b"\xff"), 1007),
+VIOLATIONS: dict[str, tuple[bytes, int, str]] = {
+    "not masked": (b"\x81\x00", 1002, "the frame is not masked"),
+    "reserved opcode": (masked(3), 1002, "the frame has the reserved opcode 3"),
+    "reserved bit": (masked(Opcode.TEXT, first=0xA0), 1002, "the frame has a reserved bit set"),
+    "first reserved bit": (
+        masked(Opcode.TEXT, first=0xC0),
+        1002,
+        "the first reserved bit is set where no compressed message begins",
+    ),
+    "long control frame": (b"\x89\xfe", 1002, "a control frame is fragmented or longer than 125 bytes"),
+    "fragmented control frame": (
+        masked(Opcode.PING, first=0),
+        1002,
+        "a control frame is fragmented or longer than 125 bytes",
+    ),
+    "half a close code": (masked(Opcode.CLOSE, b"\x03"), 1002, "a close frame has half a close code"),
+    "close reason is no UTF-8": (masked(Opcode.CLOSE, b"\x03\xe8\xff"), 1002, "'utf-8' codec can't decode"),
+    "continued without one": (
+        masked(Opcode.CONT),
+        1002,
+        "a message was begun inside another, or continued without one",
+    ),
+    "begun inside another": (
+        masked(Opcode.TEXT, first=0) + masked(Opcode.TEXT),
+        1002,
+        "a message was begun inside another, or continued without one",
+    ),
+    "no UTF-8": (masked(Opcode.TEXT, b"\xff"), 1007, "'utf-8' codec can't decode"),
 }
 
 
@@ -125,13 +141,14 @@ VIOLATIONS: dict[str, tuple[bytes, int]] = {
 @pytest.mark.parametrize("name", VIOLATIONS)
 def test_a_client_that_breaks_the_protocol(loop: str, name: str) -> None:
     async def main() -> None:
-        raw, code = VIOLATIONS[name]
+        raw, code, reason = VIOLATIONS[name]
         client, peer = raw_peer()
         await client.write(raw)
         for _ in range(2):
             with pytest.raises(WebSocketProtocolError) as caught:
                 await peer.receive()
             assert caught.value.code == code
+            assert caught.value.reason.startswith(reason)
         assert await client.read(1) == b""
 
     run_virtual(loop, main)

@@ -29,14 +29,37 @@ if TYPE_CHECKING:
     from ._base import CancelScope, Event, Nursery
 
 
-class _Event(asyncio.Event):
-    """An event whose :meth:`wait` lets others run also when it is set already, as trio's does."""
+class _Event:
+    """An event whose :meth:`wait` lets others run also when it is set already, as trio's does.
 
-    async def wait(self) -> Any:
-        if self.is_set():
+    One is made for each wait, so it should cost less than asyncio's own.
+    """
+
+    __slots__ = ("_is_set", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def wait(self) -> None:
+        if self._is_set:
             await asyncio.sleep(0)
-        else:
-            await super().wait()
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        try:
+            await future
+        finally:
+            self._waiting.remove(future)
 
 
 async def _checkpoint() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from httpx2_trio_ws._transport import READ_SIZE, CarrierError, StreamTransport, write_now
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     import httpx2
 
@@ -30,7 +30,8 @@ class LoopTransport(StreamTransport):
         # Out of descriptors: from then on, everything goes through the stream.
         self._none_left = False
         self._registered = False
-        self._arrived: asyncio.Future[bytes] | None = None
+        self._take: Callable[[bytes], bool]
+        self._stopped: asyncio.Future[None] | None = None
         self._taken_over = False
 
     def _own_descriptor(self) -> int | None:
@@ -43,16 +44,17 @@ class LoopTransport(StreamTransport):
 
     # -- reading -------------------------------------------------------------------------------
 
-    async def read(self) -> bytes:
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        while not self._taken_over or (descriptor := self._own_descriptor()) is None:
+            data = await self._read_stream()
+            if data is not None and not take(data):
+                return
+        await self._pump_descriptor(descriptor, take)
+
+    async def _read_stream(self) -> bytes | None:
+        """Through the stream; ``None`` once that is not needed any more."""
         try:
-            if not self._taken_over:
-                data = await self._read_rest()
-                if data is not None:
-                    return data
-            descriptor = self._own_descriptor()
-            if descriptor is None:
-                return bytes(await self._stream.read(READ_SIZE))
-            return await self._read_descriptor(descriptor)
+            return bytes(await self._stream.read(READ_SIZE)) if self._taken_over else await self._read_rest()
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
 
@@ -77,29 +79,40 @@ class LoopTransport(StreamTransport):
         self._taken_over = _is_paused(self._stream)
         return None if self._taken_over else bytes(await self._stream.read(READ_SIZE))
 
-    async def _read_descriptor(self, descriptor: int) -> bytes:
-        self._arrived = self._loop.create_future()
+    async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
+        """The loop calls ``take`` itself: to wake a task for it would cost as much as what that does, or more."""
+        self._take = take
+        self._stopped = self._loop.create_future()
         if not self._registered:
             self._loop.add_reader(descriptor, self._on_readable, descriptor)
             self._registered = True
         try:
-            return await self._arrived
+            await self._stopped
         finally:
-            self._arrived = None
+            self._stopped = None
 
     def _on_readable(self, descriptor: int) -> None:
-        arrived = self._arrived
-        if arrived is None or arrived.done():
+        stopped = self._stopped
+        if stopped is None or stopped.done():
             self._unregister()  # nobody wants more: TCP may push back
             return
         try:
-            if self._socket.fileno() < 0:
-                raise ConnectionAbortedError("the client was closed")
-            arrived.set_result(os.read(descriptor, READ_SIZE))
+            if not self._take(self._read_now(descriptor)):
+                stopped.set_result(None)
         except BlockingIOError:
             return
+        except Exception as exc:  # noqa: BLE001 (of the carrier, or a bug of ours: either comes out of the pump)
+            stopped.set_exception(exc)
+
+    def _read_now(self, descriptor: int) -> bytes:
+        try:
+            if self._socket.fileno() < 0:
+                raise ConnectionAbortedError("the client was closed")
+            return os.read(descriptor, READ_SIZE)
+        except BlockingIOError:
+            raise
         except OSError as exc:
-            arrived.set_exception(exc)
+            raise CarrierError("reading from the connection failed") from exc
 
     def _unregister(self) -> None:
         if self._registered and self._descriptor is not None:
