@@ -13,11 +13,13 @@ async with httpx2.AsyncClient() as client:
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, Unpack
 
 import anyio.abc
+import anyio.lowlevel
 import httpx2
 import trio
 
@@ -38,6 +40,7 @@ from . import (
 )
 from ._open import OpenSession, connect_session
 from ._options import with_options
+from ._reconnect import Reconnect
 from ._request import Opening, prepare
 from ._runtime._asyncio import AsyncioRuntime
 from ._runtime._trio import TRIO
@@ -45,9 +48,10 @@ from ._session import Session
 from ._stream import ByteTunnel, check_max_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from ._retrying import Backoff, RetryPolicy
     from ._runtime import Runtime
 
 __all__ = [
@@ -69,7 +73,12 @@ __all__ = [
     "connect_websocket",
     "open_websocket",
     "open_websocket_url",
+    "reconnect",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 _NO_HALF_CLOSE = "a WebSocket cannot be closed in one direction only; use close() or aclose()"
@@ -97,6 +106,9 @@ class WebSocketStream(anyio.abc.ByteStream):
 
     def __init__(self, session: WebSocketSession) -> None:
         self._tunnel = ByteTunnel(session, anyio.BusyResourceError)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} over {self._tunnel.session!r}>"
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Receive at least one byte, and at most ``max_bytes``. Cancelling loses nothing.
@@ -139,12 +151,18 @@ def open_websocket(
 
 
 @with_options
-@contextlib.asynccontextmanager
-async def open_websocket_url(url: httpx2.URL | str, **options: Unpack[OpenOptions]) -> AsyncGenerator[WebSocketSession]:
+def open_websocket_url(
+    url: httpx2.URL | str, **options: Unpack[OpenOptions]
+) -> AbstractAsyncContextManager[WebSocketSession]:
     """As :func:`open_websocket`, with a client of its own that lives as long as the session.
 
     For many sessions share one client instead: making one loads the certificates anew.
     """
+    return _open_url(url, options)
+
+
+@contextlib.asynccontextmanager
+async def _open_url(url: httpx2.URL | str, options: OpenOptions) -> AsyncGenerator[WebSocketSession]:
     _runtime()  # before the client is made
     async with (
         httpx2.AsyncClient() as client,
@@ -167,6 +185,46 @@ async def connect_websocket(
             f"anyio.create_task_group(), not {task_group!r}"
         )
     return await connect_session(_prepare(client, url, options), task_group, WebSocketSession)
+
+
+@with_options
+def reconnect(
+    client: httpx2.AsyncClient,
+    url: httpx2.URL | str,
+    *,
+    policy: RetryPolicy | None = None,
+    backoff: Backoff | None = None,
+    max_attempts: int | None = None,
+    on_connect: Callable[[WebSocketSession], Awaitable[object]] | None = None,
+    **options: Unpack[OpenOptions],
+) -> Reconnect[WebSocketSession]:
+    """As :func:`httpx2_trio_ws.reconnect.reconnect`, whose module has ``RetryPolicy`` and ``Backoff``, too."""
+    return Reconnect(
+        partial(_prepare, client, url, options),
+        WebSocketSession,
+        policy=policy,
+        backoff=backoff,
+        max_attempts=max_attempts,
+        on_connect=on_connect,
+        watch=_watch_cancellation,
+    )
+
+
+def _watch_cancellation() -> Callable[[BaseException | None], Awaitable[object]]:
+    """For :class:`Reconnect`: asyncio delivers ``Task.cancel()`` once, and anyio's task groups may lose it to an error."""
+    task = None if trio.lowlevel.in_trio_task() else asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+
+    async def meet(exc: BaseException | None) -> None:
+        if task is None:
+            await trio.lowlevel.checkpoint()
+            return
+        await anyio.lowlevel.checkpoint_if_cancelled()  # a scope's, which is counted, and says so in its message
+        delivered = isinstance(exc, asyncio.CancelledError) and "cancel scope" not in str(exc)
+        if delivered or task.cancelling() > before:
+            raise asyncio.CancelledError
+
+    return meet
 
 
 def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
