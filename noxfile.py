@@ -81,6 +81,7 @@ def oldest(session: nox.Session) -> None:
     # Left out is what takes long and finds mistakes of ours rather than of a version, and what is run below.
     left_out = ["protocol", "hostile", "contract", "test_examples.py", "test_docs.py", "test_growth.py", "test_soak.py"]
     left_out += ["test_every_checkpoint.py", "test_model.py", "test_fuzz_corpus.py"]
+    left_out += ["test_feature_matrix.py", "test_migrating.py"]
     session.run(*pytest, "tests", *(f"--ignore=tests/{name}" for name in left_out), env=env)
     session.install(websockets)
     modules = ["tests/protocol", "tests/test_handshake.py", "tests/test_failures.py", "tests/test_docs.py"]
@@ -146,6 +147,7 @@ def package(session: nox.Session) -> None:
         session.run(python, "-m", "pip", "install", "-q", str(wheel), external=True)
         session.run(python, "-I", "-c", "import httpx2_trio_ws as w; print(w.__version__, w.__file__)", external=True)
         session.run(python, "-I", "-m", "httpx2_trio_ws", external=True)
+        session.run(str(Path(python).with_name("httpx2-trio-ws")), "--help", silent=True, external=True)
 
 
 def check_contents(session: nox.Session, wheel: Path, sdist: Path) -> None:
@@ -159,17 +161,35 @@ def check_contents(session: nox.Session, wheel: Path, sdist: Path) -> None:
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     wanted = {f"src/{name}" for name in source} | {
-        "pyproject.toml", "noxfile.py", "README.md", "CHANGELOG.md", "LICENSE", "tests/conftest.py", "docs/conf.py"
+        "pyproject.toml", "noxfile.py", "README.md", "CHANGELOG.md", "RELEASING.md", "LICENSE", "tests/conftest.py", "docs/conf.py"
     }  # fmt: skip
     if not wanted <= names:
         session.error(f"{sdist.name}: missing {sorted(wanted - names)}")
 
 
 @nox.session(default=False)
-def bench(session: nox.Session) -> None:
-    """Compare with other libraries. Needs a quiet machine."""
+def benchmarks(session: nox.Session) -> None:
+    """Compare with other libraries, and write the figures into docs. Needs a quiet machine for twenty minutes.
+
+    With arguments, they are those of benchmarks/run.py, and nothing is written: `nox -s benchmarks -- --quick`.
+    """
     install(session, "bench")
-    session.run("python", "benchmarks/compare.py", *session.posargs)
+    if session.posargs:
+        session.run("python", "benchmarks/run.py", *session.posargs)
+        return
+    files = ["benchmarks/results.json", "benchmarks/growth.json"]
+    session.run("python", "benchmarks/run.py", "--json", files[0])
+    session.run("python", "benchmarks/growth.py", "--json", files[1], success_codes=[0, 1])
+    session.run("python", "benchmarks/report.py", *files)
+
+
+@nox.session(python=PYTHONS[:3])
+def instructions(session: nox.Session) -> None:
+    """Count the instructions of the hot paths, and compare with recorded counts. Needs Valgrind."""
+    if shutil.which("valgrind") is None:
+        session.skip("instructions are counted by Valgrind, and there is none")
+    install(session)
+    session.run("python", "benchmarks/instructions.py", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,9 @@
+"""Make tables and plots of what was measured: python benchmarks/report.py --help."""
+
+import importlib
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.exit(importlib.import_module("benchmarks.render").main())

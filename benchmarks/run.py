@@ -1,0 +1,9 @@
+"""Compare with other libraries: python benchmarks/run.py --help."""
+
+import importlib
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.exit(importlib.import_module("benchmarks.main").main())
