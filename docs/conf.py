@@ -32,12 +32,12 @@ autodoc_typehints_format = "short"
 napoleon_use_rtype = False
 
 # The build is offline, so names of other projects have nowhere to link to.
-_OTHERS = r"(anyio|collections|httpx2|json|math|trio|typing|websockets)\."
+_OTHERS = r"(anyio|collections|httpx2|json|math|random|trio|typing|websockets)\."
 nitpick_ignore_regex = [
     ("py:.*", _OTHERS + ".*"),
     # Python's own, and the short forms that autodoc shows for names of other projects.
     ("py:(class|exc)", r"(str|bytes|bytearray|memoryview|int|float|bool|None|Any|Self|Literal|Mapping|Sequence)"),
-    ("py:class", r"(App|Handler|Respond|Abstract\w+ContextManager|.*\._session\.Session)"),
+    ("py:class", r"(App|Handler|Respond|Abstract\w+ContextManager|.*\._session\.Session|.*\._reconnect\.S)"),
     ("py:class", r"(\w+Types|UseClientDefault)"),
     ("py:(class|exc)", r"(\w+Error|\w+Exception|ExceptionGroup|KeyboardInterrupt|EndOfChannel|EndOfStream)"),
 ]
