@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 # Those that are tests themselves are run elsewhere, as tests; and those that are not on trio.
-ELSEWHERE = re.compile("test_.*|blocking")
+ELSEWHERE = re.compile("test_.*|blocking|reconnecting_feed|resilient_feeds")
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if not ELSEWHERE.fullmatch(path.stem))
 # What docs/examples.md says to try each with.
 URLS = dict(

@@ -46,3 +46,7 @@ __all__ = [
     "open_websocket",
     "open_websocket_url",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -7,6 +7,7 @@ Generic code for channels and streams catches ``EndOfChannel``, ``BrokenResource
 from __future__ import annotations
 
 import copy
+import reprlib
 from typing import TYPE_CHECKING, Self
 
 import anyio
@@ -120,6 +121,9 @@ class WebSocketInvalidTypeReceived(WebSocketException):
     def __init__(self, message: str | bytes) -> None:
         super().__init__(message)
         self.message = message
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({reprlib.repr(self.message)})"  # a message may be long
 
     def __str__(self) -> str:
         got, wanted = ("text", "bytes") if isinstance(self.message, str) else ("bytes", "text")

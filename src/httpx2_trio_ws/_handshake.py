@@ -65,7 +65,7 @@ def http_url(url: httpx2.URL) -> httpx2.URL:
     if scheme is None:
         raise ValueError(f"a WebSocket URL begins with ws:// or wss://, not as {shown(url)!r} does")
     if not url.host:
-        raise ValueError(f"the URL {shown(url)!r} has no host")
+        raise ValueError(f"the URL {shown(url)!r} has no host, such as example.com in wss://example.com/path")
     return url if scheme == url.scheme else url.copy_with(scheme=scheme)
 
 

@@ -33,8 +33,8 @@ HIGH_WATER = 65536
 LOW_WATER = HIGH_WATER // 4
 
 
-# A write costs some ten microseconds. Who sends again within this is about to pay that more often than need be.
-_BURST = 50e-6
+# A write costs some ten microseconds. Who sends again so soon after one is about to pay that more often than need be.
+_BURST = 100e-6
 # A queued message's size is its payload's and this, the framing of a small one. So empty messages count, too.
 _FRAMING = 6
 
@@ -102,7 +102,7 @@ class Outbox:
         self.control_size = 0
         #: The send loop sleeps and nothing waits.
         self.idle = True
-        #: When the last lone message was sent. Who has waited since makes it long ago.
+        #: When the last lone message had been written. Who has waited since makes it long ago.
         self.last_lone = -math.inf
         #: So many messages may be left with :meth:`deposit` with nothing else to be asked: a burst goes on. Who leaves
         #: one takes one off.
@@ -110,12 +110,9 @@ class Outbox:
 
     # -- for senders ---------------------------------------------------------------------------
 
-    def is_lone(self, now: float) -> bool:
-        """A message that is sent now need not be gathered with others; if so, the next one may have to be."""
-        if not self.idle or now - self.last_lone < _BURST:
-            return False
-        self.last_lone = now
-        return True
+    def is_lone(self) -> bool:
+        """A message that is sent now need not be gathered with others."""
+        return self.idle and self._runtime.now() - self.last_lone >= _BURST
 
     @property
     def must_wait(self) -> bool:

@@ -39,6 +39,16 @@ class PongWaiter:
         self._engine = engine
         self._ping = ping
 
+    def __repr__(self) -> str:
+        ping = self._ping
+        assert ping.event is not None
+        state = "waiting"
+        if ping.round_trip is not None:
+            state = f"answered after {ping.round_trip:.6f} s"
+        elif ping.event.is_set():
+            state = "the session has ended"
+        return f"<{type(self).__name__} ({state})>"
+
     async def wait(self) -> float:
         """Wait for the pong; return the round trip in seconds. Cancelling is safe; it may be waited for again.
 

@@ -68,7 +68,8 @@ class Session:
         if self.closed:
             code = self.close_code
             state = "closing" if code is None else f"closed, {code}"
-        return f"<{type(self).__name__} {url.copy_with(scheme=scheme, userinfo=b'')} ({state})>"
+        where = url.copy_with(scheme=scheme, userinfo=b"", query=None)  # both may be secret
+        return f"<{type(self).__name__} {where} ({state})>"
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ class Session:
         if engine.no_send is not None:
             await self._runtime.checkpoint()
             engine.raise_ended(engine.no_send)
-        if outbox.is_lone(self._runtime.now()):
+        if outbox.is_lone():
             await self._send_lone(self._connection.encode(payload, kind))
             await self._count_call()
         elif outbox.only_control:
@@ -255,6 +256,7 @@ class Session:
             engine.raise_ended(engine.no_send)
         engine.bytes_sent += written
         if written == len(frame):
+            outbox.last_lone = self._runtime.now()
             return
         if written:
             outbox.push_rest(frame, written)

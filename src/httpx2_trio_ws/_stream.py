@@ -36,7 +36,7 @@ class ByteTunnel:
     """
 
     def __init__(self, session: Session, busy: type[Exception]) -> None:
-        self._session = session
+        self.session = session
         self._busy = busy
         self._in_use: set[str] = set()
         self._closed = False
@@ -51,7 +51,7 @@ class ByteTunnel:
                 if self._end is not None:
                     raise self._end._again()
                 try:
-                    self._rest = await self._session.receive_bytes()
+                    self._rest = await self.session.receive_bytes()
                 except WebSocketDisconnect as exc:
                     if exc.code in (1000, 1001):
                         return b""
@@ -61,7 +61,7 @@ class ByteTunnel:
                 except WebSocketInvalidTypeReceived as exc:
                     self._end = WebSocketProtocolError(1003, "a text message among bytes")
                     self._end.__cause__ = exc
-                    self._session._engine.begin_close(1003, self._end.reason)
+                    self.session._engine.begin_close(1003, self._end.reason)
             data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
             return data
 
@@ -71,13 +71,13 @@ class ByteTunnel:
             await self._ready()
             view = memoryview(data).cast("B")
             for start in range(0, len(view), _MESSAGE_SIZE):
-                await self._session.send_bytes(view[start : start + _MESSAGE_SIZE])
+                await self.session.send_bytes(view[start : start + _MESSAGE_SIZE])
 
     async def wait_room(self) -> None:
         """Wait until :meth:`send` might not wait."""
         with self._alone("sending"):
             await self._ready()
-            await self._session._wait_room()
+            await self.session._wait_room()
 
     async def aclose(self) -> None:
         """Close the session with 1000; when cancelled, drop its connection at once.
@@ -85,17 +85,17 @@ class ByteTunnel:
         A failure that no call has told stays untold: closing a broken stream is no error.
         """
         self._closed = True
-        self._session._engine.told()
-        await self._session.aclose()
+        self.session._engine.told()
+        await self.session.aclose()
 
     async def _ready(self) -> None:
         self._check_open()
-        await self._session._runtime.checkpoint()
+        await self.session._runtime.checkpoint()
         self._check_open()
 
     def _check_open(self) -> None:
         if self._closed:
-            raise WebSocketClosedError("the stream was closed")
+            raise WebSocketClosedError("the stream was closed on our side, by aclose()")
 
     @contextlib.contextmanager
     def _alone(self, what: str) -> Generator[None]:

@@ -41,6 +41,9 @@ class WebSocketStream(trio.abc.Stream):
     def __init__(self, session: WebSocketSession) -> None:
         self._tunnel = ByteTunnel(session, trio.BusyResourceError)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} over {self._tunnel.session!r}>"
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive at least one byte, and at most ``max_bytes``; ``b""`` at the end. Cancelling loses nothing.
 
@@ -92,12 +95,18 @@ def open_websocket(
 
 
 @with_options
-@contextlib.asynccontextmanager
-async def open_websocket_url(url: httpx2.URL | str, **options: Unpack[OpenOptions]) -> AsyncGenerator[WebSocketSession]:
+def open_websocket_url(
+    url: httpx2.URL | str, **options: Unpack[OpenOptions]
+) -> AbstractAsyncContextManager[WebSocketSession]:
     """As :func:`open_websocket`, with a client of its own that lives as long as the session.
 
     For many sessions share one client instead: making one loads the certificates anew.
     """
+    return _open_url(url, options)
+
+
+@contextlib.asynccontextmanager
+async def _open_url(url: httpx2.URL | str, options: OpenOptions) -> AsyncGenerator[WebSocketSession]:
     _check_trio()  # before the client is made
     async with (
         httpx2.AsyncClient() as client,

@@ -55,6 +55,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 @partial(with_options, without=GRACE)
 def open_websocket(
     client: httpx2.Client, url: httpx2.URL | str, **options: Unpack[OpenOptions]

@@ -205,7 +205,7 @@ async def test_what_goes_wrong_later_leaves_the_clients_block(lifespan: App, cap
             assert (await client.get("/")).text == "served"
     [error] = caught.value.exceptions
     assert isinstance(error, RuntimeError if lifespan is shutdown_fails else AppError)
-    assert "cannot stop" in str(error)
+    assert str(error) == ("the app's shutdown has failed: " if lifespan is shutdown_fails else "") + "cannot stop"
     assert caplog.text == ""
     async with client_of(lifespan, raise_app_exceptions=False):
         pass

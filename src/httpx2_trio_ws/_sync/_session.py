@@ -57,7 +57,8 @@ class SyncWebSocketSession:
         if self.closed:
             code = self.close_code
             state = "closing" if code is None else f"closed, {code}"
-        return f"<{type(self).__name__} {url.copy_with(scheme=scheme, userinfo=b'')} ({state})>"
+        where = url.copy_with(scheme=scheme, userinfo=b"", query=None)  # both may be secret
+        return f"<{type(self).__name__} {where} ({state})>"
 
     def __enter__(self) -> Self:
         return self
@@ -338,6 +339,14 @@ class SyncPongWaiter:
     def __init__(self, engine: Engine, ping: Ping) -> None:
         self._engine = engine
         self._ping = ping
+
+    def __repr__(self) -> str:
+        state = "waiting"
+        if self._ping.round_trip is not None:
+            state = f"answered after {self._ping.round_trip:.6f} s"
+        elif self._engine.inbox.error is not None:
+            state = "the session has ended"
+        return f"<{type(self).__name__} ({state})>"
 
     def wait(self, timeout: float | None = None) -> float:
         """Wait for the pong; return the round trip in seconds. It may be waited for again, and by several threads.

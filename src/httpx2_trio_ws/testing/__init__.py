@@ -18,3 +18,7 @@ __all__ = [
     "memory_server",
     "session_checks",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -110,6 +110,10 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
         # Exceptions of the app that nobody has met.
         self._errors: list[Exception] = []
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "ready" if self._group is not None else "not entered"
+        return f"<{type(self).__name__} of {self._app!r} ({state}, {len(self._calls)} calls running)>"
+
     # -- requests ------------------------------------------------------------------------------
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

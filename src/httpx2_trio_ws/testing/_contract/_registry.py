@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -48,7 +48,7 @@ class Check:
     name: str
     group: str
     needs: frozenset[str]
-    function: Callable[[SessionMaker], Awaitable[None]]
+    function: Callable[[SessionMaker], Awaitable[None]] = field(repr=False)
 
     async def __call__(self, maker: SessionMaker) -> None:
         """Run it.
