@@ -1,14 +1,13 @@
-"""``python -m httpx2_trio_ws``: as a program, and in this process."""
+"""The demonstration, ``python -m httpx2_trio_ws``: as a program, and in this process."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import getpass
 import re
 import runpy
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -26,6 +25,7 @@ from httpx2_trio_ws import (
     _demo,
     open_websocket,
 )
+from httpx2_trio_ws._cli.reasons import first
 
 from .servers import websocket_server
 
@@ -44,23 +44,7 @@ OWN = r"""1\. A session with ws://127\.0\.0\.1:\d+/echo
    received '2'
    caught with except\*: WebSocketNetworkError\('the connection was lost without a close frame.*'\)
 """
-WITH_URL = r"""1\. A session with URL
-   sent 'hello', received the same
-   sent b'\\x00\\x01\\x02', received the same
-   a ping took \d+\.\d ms
-2\. 3 sessions in one nursery, into one memory channel
-(?:   session [123]: '(?:one|two|three)'\n){9}3\. An error inside a session
-   caught with except\*: ValueError\("invalid literal.*'forty-two'"\)
-"""
-PROGRAM = "python -m httpx2_trio_ws: "
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a URL, the demonstration asks the environment for proxies."""
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+PROGRAM = "httpx2-trio-ws: "
 
 
 @pytest.fixture
@@ -92,10 +76,6 @@ async def run_program(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def expected(url: str) -> str:
-    return WITH_URL.replace("URL", re.escape(url), 1)
-
-
 # -- as a program ----------------------------------------------------------------------------------
 
 
@@ -111,35 +91,6 @@ async def test_program_is_not_led_astray_by_proxies(monkeypatch: pytest.MonkeyPa
     assert (await run_program())[0] == 0
 
 
-async def test_program_with_a_url() -> None:
-    async with websocket_server() as url:
-        status, output, errors = await run_program(url)
-    assert (status, errors) == (0, "")
-    assert re.fullmatch(expected(url), output)
-
-
-async def test_program_where_the_connection_is_refused(closed_url: str) -> None:
-    status, output, errors = await run_program(closed_url)
-    assert status == 1
-    assert output == f"1. A session with {closed_url}\n"
-    assert re.fullmatch(rf"{PROGRAM}ConnectError: .+\n", errors)
-
-
-async def test_program_where_the_server_does_not_echo() -> None:
-    async def silent(ws: ServerConnection) -> None:
-        await ws.wait_closed()
-
-    async with websocket_server(silent) as url:
-        status, _, errors = await run_program("--timeout", "0.2", url)
-    assert (status, errors) == (1, f"{PROGRAM}TooSlowError: no answer within 0.2 s; is it an echo server?\n")
-
-
-def test_help_says_what_the_url_is() -> None:
-    command = [sys.executable, "-m", "httpx2_trio_ws", "--help"]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    assert "echo server" in done.stdout
-
-
 # -- in this process -------------------------------------------------------------------------------
 
 
@@ -151,39 +102,21 @@ def test_main(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.err == ""
 
 
-def test_main_with_a_url(capsys: pytest.CaptureFixture[str]) -> None:
-    with _demo.own_server() as base:
-        assert __main__.main([f"{base}/echo"]) == 0
-    assert re.fullmatch(expected(f"{base}/echo"), capsys.readouterr().out)
-
-
-def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], closed_url: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["httpx2_trio_ws", closed_url])
+def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["httpx2_trio_ws", "ftp://127.0.0.1"])
     monkeypatch.delitem(sys.modules, "httpx2_trio_ws.__main__")
     with pytest.raises(SystemExit) as caught:
         runpy.run_module("httpx2_trio_ws", run_name="__main__")
-    assert caught.value.code == 1
-    assert capsys.readouterr().err.startswith(f"{PROGRAM}ConnectError: ")
+    assert caught.value.code == 2
 
 
-@pytest.mark.parametrize(
-    ("path", "error"),
-    [
-        ("/crash", "WebSocketNetworkError: the connection was lost "),
-        ("/feed/1", "TooSlowError: no answer within 0.2 s"),  # it talks, and does not echo
-    ],
-)
-def test_main_where_the_server_does_not_echo(path: str, error: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with _demo.own_server() as base:
-        assert __main__.main(["--timeout", "0.2", f"{base}{path}"]) == 1
-    errors = capsys.readouterr().err
-    assert errors.startswith(f"{PROGRAM}{error}")
-    assert errors.count("\n") == 1
+def test_main_takes_too_long(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def converse(_client: httpx2.AsyncClient, _url: str) -> None:
+        await trio.sleep_forever()
 
-
-def test_main_with_something_else_than_a_url(capsys: pytest.CaptureFixture[str]) -> None:
-    assert __main__.main(["ftp://127.0.0.1"]) == 1
-    assert capsys.readouterr().err.startswith(f"{PROGRAM}ValueError: a WebSocket URL begins with ws://")
+    monkeypatch.setattr(_demo, "converse", converse)
+    assert __main__.main(["--timeout", "0.1"]) == 1
+    assert capsys.readouterr().err == f"{PROGRAM}TooSlowError: it took longer than 0.1 s (--timeout)\n"
 
 
 def test_main_serves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,12 +135,12 @@ def test_main_where_the_port_is_taken(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err.startswith(f"{PROGRAM}OSError: ")
 
 
-@pytest.mark.parametrize("arguments", [["--serve", "65536"], ["--serve", "http"], ["--serve", "0", "ws://127.0.0.1"]])
-def test_main_with_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        __main__.main(arguments)
-    assert caught.value.code == 2
-    assert re.search(r"invalid port value|not allowed with", capsys.readouterr().err)
+def test_main_is_interrupted_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(getpass, "getpass", ask)
+    assert __main__.main(["--auth", "alice"]) == 130
 
 
 def test_main_is_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +172,7 @@ def test_an_error_in_one_feed_ends_the_fan_in(capsys: pytest.CaptureFixture[str]
 
     with _demo.own_server() as base, pytest.raises(ExceptionGroup) as caught:
         trio.run(fan_in, base)
-    assert isinstance(__main__.first(caught.value), WebSocketException)
+    assert isinstance(first(caught.value), WebSocketException)
     assert "'2'" in capsys.readouterr().out
 
 

@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 from . import WebSocketNetworkError, open_websocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
 
     from websockets.http11 import Request, Response
     from websockets.sync.server import ServerConnection
@@ -45,17 +45,14 @@ async def converse(client: httpx2.AsyncClient, url: str) -> None:
         say(f"   a ping took {seconds * 1000:.1f} ms")
 
 
-async def fan_in(client: httpx2.AsyncClient, feeds: dict[str, str], requests: Sequence[str] = ()) -> None:
-    """Several sessions in one nursery, into one memory channel.
-
-    ``requests`` are sent to each feed first: an echo server says nothing by itself.
-    """
+async def fan_in(client: httpx2.AsyncClient, feeds: dict[str, str]) -> None:
+    """Several sessions in one nursery, into one memory channel."""
     say(f"2. {len(feeds)} sessions in one nursery, into one memory channel")
     async with trio.open_nursery() as nursery:
         send, receive = trio.open_memory_channel[tuple[str, str | bytes]](0)
         async with receive, send:
             for name, url in feeds.items():
-                nursery.start_soon(_follow, client, name, url, requests, send)
+                nursery.start_soon(_follow, client, name, url, send)
             for _ in range(3 * len(feeds)):
                 name, message = await receive.receive()
                 say(f"   {name}: {message!r}")
@@ -66,12 +63,9 @@ async def _follow(
     client: httpx2.AsyncClient,
     name: str,
     url: str,
-    requests: Sequence[str],
     channel: trio.MemorySendChannel[tuple[str, str | bytes]],
 ) -> None:
     async with open_websocket(client, url) as ws:
-        for request in requests:
-            await ws.send(request)
         while True:
             await channel.send((name, await ws.receive()))
 
@@ -87,16 +81,6 @@ async def lose(client: httpx2.AsyncClient, url: str) -> None:
         say(f"   caught with except*: {group.exceptions[0]!r}")
 
 
-async def fail(client: httpx2.AsyncClient, url: str) -> None:
-    """An error of the program's own: the session is closed with 1011, and the error leaves it in a group."""
-    say("3. An error inside a session")
-    try:
-        async with open_websocket(client, url):
-            say(f"   the answer is {int('forty-two')}")
-    except* ValueError as group:
-        say(f"   caught with except*: {group.exceptions[0]!r}")
-
-
 async def show_all(base: str, seconds: float) -> None:
     """The demonstration against :func:`own_server`, whose URL is ``base``."""
     # Without the environment's proxies: they could not reach this computer's loopback.
@@ -105,15 +89,6 @@ async def show_all(base: str, seconds: float) -> None:
             await converse(client, f"{base}/echo")
             await fan_in(client, {f"feed {n}": f"{base}/feed/{n}" for n in (1, 2, 3)})
             await lose(client, f"{base}/crash")
-
-
-async def show_with(url: str, seconds: float) -> None:
-    """The demonstration against an echo server."""
-    async with httpx2.AsyncClient() as client:
-        with trio.fail_after(seconds):
-            await converse(client, url)
-            await fan_in(client, {f"session {n}": url for n in (1, 2, 3)}, requests=("one", "two", "three"))
-            await fail(client, url)
 
 
 # -- the server ------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The command line's client: ``python -m httpx2_trio_ws URL``. Nothing else imports it."""
