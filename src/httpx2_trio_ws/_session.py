@@ -165,9 +165,10 @@ class Session:
     async def send(self, value: str | bytes) -> None:
         """Send a message: text if ``value`` is a ``str``, binary if it is ``bytes``.
 
-        A lone message has been handed to the operating system when this returns; a burst of them is
-        gathered and written together, at the latest when the sender next waits for anything. Above 64 KiB
-        unsent, this waits. If it is cancelled, the message is sent whole or not at all.
+        A lone message has been handed to the operating system when this returns; a burst of them, each
+        sent within 0.1 ms of the one before, is gathered and written together, soon after the sender
+        next waits for anything. Above 64 KiB unsent, this waits. If it is cancelled, the message is sent
+        whole or not at all.
 
         Raises:
             TypeError: it is neither.
