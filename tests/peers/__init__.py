@@ -1,0 +1,1 @@
+"""Other WebSocket clients, for what the documentation says of them."""
