@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from typing import TYPE_CHECKING
 
@@ -229,6 +230,32 @@ async def test_control_frames_wait_for_the_frame_on_the_wire_and_no_more(autojum
         assert len(rest) <= 2
         assert rest[-1] == sent_close(1001)
         await peer.aclose()
+
+
+async def test_a_pong_waits_for_the_rest_of_a_large_message(client: httpx2.AsyncClient) -> None:
+    """The sender wrote what went at once, part by part; the rest is one frame's, and nothing goes into it."""
+    ready, seen = trio.Event(), list[Frame]()
+    payload = random.Random(0).randbytes(2**24 + 1)
+
+    async def script(peer: Peer) -> None:
+        await ready.wait()
+        await peer.send(frame(PING, b"p"))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        seen.extend(await peer.answer_close())
+
+    async with (
+        scripted_server(script) as url,
+        open_websocket(client, url, compression=None) as ws,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(ws.send_bytes, payload)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        statistics = ws.statistics()
+        assert 2**16 < statistics.bytes_sent < len(payload) - 2**17, "it was written in part"
+        assert statistics.bytes_sent + statistics.unsent_bytes == len(payload) + 14
+        ready.set()
+    assert [f.opcode for f in seen] == [BINARY, PONG, CLOSE]
+    assert seen[0].payload == payload
 
 
 async def test_control_frames_part_a_batch_on_a_real_socket(client: httpx2.AsyncClient) -> None:

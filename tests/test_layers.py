@@ -31,6 +31,8 @@ KNOW_NO_LOOP = ["_session.py", "_engine.py", "_inbox.py", "_outbox.py", "_stream
 
 PUBLIC = [
     "CloseCode",
+    "FrameInfo",
+    "Instrument",
     "OpenOptions",
     "PongWaiter",
     "Statistics",
@@ -78,7 +80,17 @@ FACES = {
 SUBMODULES = {"anyio", "reconnect", "sync", "testing"}
 
 # What the blocking session shares with the others: the protocol, the handshake as far as it is pure, and results.
-SHARED_WITH_SYNC = ("_exceptions", "_handshake", "_options", "_protocol", "_refusal", "_request", "_results", "_sync")
+SHARED_WITH_SYNC = (
+    "_exceptions",
+    "_handshake",
+    "_instruments",
+    "_options",
+    "_protocol",
+    "_refusal",
+    "_request",
+    "_results",
+    "_sync",
+)
 
 # Loads the modules of _protocol under a parent that has run nothing, and prints all that came with them.
 LOAD_PROTOCOL = """
@@ -162,7 +174,9 @@ def test_blocking_session_knows_no_event_loop_and_shares_little(module: str) -> 
     assert ours <= set(SHARED_WITH_SYNC)
 
 
-@pytest.mark.parametrize("module", ["_handshake.py", "_options.py", "_refusal.py", "_request.py", "_results.py"])
+@pytest.mark.parametrize(
+    "module", ["_handshake.py", "_instruments.py", "_options.py", "_refusal.py", "_request.py", "_results.py"]
+)
 def test_what_is_shared_with_it_knows_no_event_loop(module: str) -> None:
     assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
 

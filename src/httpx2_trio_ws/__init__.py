@@ -20,7 +20,9 @@ from ._exceptions import (
     WebSocketProtocolError,
     WebSocketUpgradeError,
 )
+from ._instruments import Instrument
 from ._options import OpenOptions
+from ._protocol import FrameInfo
 from ._results import PongWaiter, Statistics
 from ._trio import WebSocketSession, WebSocketStream, connect_websocket, open_websocket, open_websocket_url
 
@@ -28,6 +30,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CloseCode",
+    "FrameInfo",
+    "Instrument",
     "OpenOptions",
     "PongWaiter",
     "Statistics",

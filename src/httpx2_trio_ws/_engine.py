@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from ._exceptions import (
@@ -39,9 +40,11 @@ from ._exceptions import (
 from ._inbox import Inbox
 from ._outbox import HIGH_WATER, Outbox
 from ._protocol import Keepalive, PingBook, Verdict
+from ._results import Stopwatch
 from ._transport import WRITE_SIZE, CarrierError
 
 if TYPE_CHECKING:
+    from ._instruments import Watch
     from ._options import SessionOptions
     from ._protocol import Connection
     from ._runtime import Event, Runtime
@@ -56,6 +59,8 @@ _LINGER = 1.0
 # A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
 _STALL = 0.25
+# Likewise, for the statistics: no room before, and so many seconds.
+_WAIT = 0.001
 # A write of some bytes costs as much as gathering that many more.
 _WORTH_A_WRITE = 16384
 # When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
@@ -78,11 +83,14 @@ class PendingPing:
 class Engine:
     """See the module's text. The session's calls are in :mod:`._session`."""
 
-    def __init__(self, runtime: Runtime, transport: Transport, connection: Connection, options: SessionOptions) -> None:
+    def __init__(
+        self, runtime: Runtime, transport: Transport, connection: Connection, options: SessionOptions, watch: Watch
+    ) -> None:
         self.runtime = runtime
         self.transport = transport
         self.connection = connection
         self.options = options
+        self.watch = watch
         self.inbox = Inbox(runtime, options.queue_size)
         self.outbox = Outbox(runtime, connection)
         self.pings: PingBook[PendingPing] = PingBook()
@@ -90,6 +98,9 @@ class Engine:
         self.messages_received = 0
         self.bytes_received = 0
         self.bytes_sent = 0
+        #: Reading waits for the application; writing waits for the peer.
+        self.consumer_wait = Stopwatch()
+        self.peer_wait = Stopwatch()
         #: What receiving calls raise once the queue is empty, and what sending calls raise.
         self.no_receive: WebSocketException | None = None
         self.no_send: WebSocketException | None = None
@@ -206,7 +217,11 @@ class Engine:
         if self._keepalive is not None:
             self._keepalive.pause()
         self._drain_on()
+        self.consumer_wait.start()
+        self.watch.call("reading_paused")
         await self.inbox.wait_room()
+        self.consumer_wait.stop()
+        self.watch.call("reading_resumed")
         if self._keepalive is not None:
             self._keepalive.resume(self.runtime.now())
 
@@ -222,7 +237,7 @@ class Engine:
             self._scope.deadline = paused if self.inbox.resume_at >= 0 else self.runtime.now() + _DRAIN
 
     async def _send_loop(self) -> None:
-        transport, outbox, runtime = self.transport, self.outbox, self.runtime
+        transport, outbox, runtime, peer_wait = self.transport, self.outbox, self.runtime, self.peer_wait
         while True:
             data = outbox.take()
             if data is None:
@@ -232,16 +247,21 @@ class Engine:
                 await outbox.wait_work()
                 continue
             began = runtime.now()
+            peer_wait.since = monotonic()
             try:
                 written = await transport.write(data)
             except CarrierError as exc:
+                peer_wait.stop()
                 self.write_failed(exc)
                 return
             outbox.wrote(written)
             self.bytes_sent += written
-            stalled = not transport.had_room and runtime.now() - began > _STALL
-            if self._keepalive is not None and (not written or stalled):
-                self._keepalive.heard(runtime.now())
+            waited = 0.0 if transport.had_room else runtime.now() - began
+            if not written or waited > _WAIT:
+                peer_wait.stop()
+                if self._keepalive is not None and (not written or waited > _STALL):
+                    self._keepalive.heard(runtime.now())
+            peer_wait.since = None
             # Whoever waited for this may go on now, and find us awake if it sends more at once.
             await runtime.checkpoint()
             await self._gather()
@@ -299,6 +319,7 @@ class Engine:
         for payload in self.connection.pongs:
             for ping in self.pings.answered(payload):
                 self.latency = ping.round_trip = now - ping.sent_at
+                self.watch.call("ping_answered", ping.round_trip)
                 if ping.event is not None:
                     ping.event.set()
         self.connection.pongs.clear()
@@ -406,6 +427,8 @@ class Engine:
 
     async def _drop(self) -> None:
         """Say goodbye if that takes no waiting, and close the connection."""
+        self.consumer_wait.stop()
+        self.peer_wait.stop()
         if self._draining:
             self._lost(None)  # a write had failed, and nothing more came
         outbox, transport = self.outbox, self.transport
@@ -428,3 +451,4 @@ class Engine:
             # A connection that cannot be closed properly is gone all the same.
             await transport.aclose()
         self.done.set()
+        self.watch.closed(self.failure)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from ._engine import Engine
-from ._protocol import Connection
+from ._instruments import watched_connection
 from ._request import Opening, shake_hands
 from ._session import Session
 from ._transport import transport_for
@@ -21,17 +20,13 @@ if TYPE_CHECKING:
     from ._handshake import Agreement
     from ._runtime import Nursery
 
-logger = logging.getLogger("httpx2_trio_ws")
-
 S = TypeVar("S", bound=Session)
 
 
 def _make(opening: Opening, made: tuple[httpx2.Response, Agreement], session_type: type[S]) -> S:
     response, agreement = made
-    connection = Connection(
-        max_message_size=opening.session.max_message_size_bytes, deflate=agreement.deflate, logger=logger
-    )
-    engine = Engine(opening.runtime, transport_for(response, opening.runtime), connection, opening.session)
+    connection, watch = watched_connection(opening.session, agreement.deflate)
+    engine = Engine(opening.runtime, transport_for(response, opening.runtime), connection, opening.session, watch)
     return session_type(engine, response, agreement.subprotocol)
 
 
@@ -57,6 +52,7 @@ class OpenSession(AbstractAsyncContextManager[S]):
         self._nursery = opening.runtime.open_nursery()
         loops = await self._nursery.__aenter__()
         loops.start_soon(self._session._engine.run)
+        self._session._engine.watch.opened(self._session)
         return self._session
 
     async def __aexit__(
@@ -88,4 +84,5 @@ async def connect_session(opening: Opening, nursery: Nursery, session_type: type
         with opening.runtime.cancel_scope(shield=True):
             await made[0].aclose()
         raise
+    session._engine.watch.opened(session)
     return session

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import httpx2
 
+from ._instruments import Instrument
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -63,6 +65,8 @@ class OpenOptions(TypedDict, total=False):
 
     0 raises it at once; ``math.inf`` only where the block is left.
     """
+    instruments: Sequence[Instrument]
+    """Who is told what happens in the session; see :class:`Instrument`. Default none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class SessionOptions:
     keepalive_ping_timeout_seconds: float | None = 20
     close_timeout_seconds: float = 5
     failure_grace_seconds: float = 5
+    instruments: Sequence[Instrument] = ()
 
     def __post_init__(self) -> None:
         if self.max_message_size_bytes is not None:
@@ -107,6 +112,8 @@ class SessionOptions:
             _check_seconds(name, getattr(self, name), none=True, zero=False)
         for name in ("close_timeout_seconds", "failure_grace_seconds"):
             _check_seconds(name, getattr(self, name), none=False, zero=True)
+        if not all(isinstance(instrument, Instrument) for instrument in self.instruments):
+            raise TypeError(f"instruments must be Instrument objects, in a sequence, not {self.instruments!r}")
 
 
 _HANDSHAKE = {field.name for field in fields(HandshakeOptions)}

@@ -64,6 +64,7 @@ class Outbox:
         "_handed",
         "_kind",
         "_on_wire",
+        "_part_written",
         "_payloads",
         "_runtime",
         "_turns",
@@ -88,6 +89,8 @@ class Outbox:
         self._on_wire: memoryview | None = None
         # The message frames in what is now on the wire, to find the next place between two frames.
         self._batch: list[bytes] = []
+        # The first of them is only the rest of one, and the beginning was written before.
+        self._part_written = False
         self._wake: Event = runtime.event()
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: deque[_Turn] = deque()
@@ -184,11 +187,12 @@ class Outbox:
             self._frames += self._connection.encode_all(self._payloads, self._kind)
             self._payloads.clear()
 
-    def push_rest(self, frame: bytes, written: int) -> None:
-        """Queue a frame of which the sender has written a part. Only while :attr:`idle`."""
-        self._on_wire = memoryview(frame)[written:]
-        self._batch = [frame]
-        self.size += len(frame) - written
+    def push_rest(self, rest: bytes) -> None:
+        """Queue the rest of a frame, of which the sender has written a part. Only while :attr:`idle`."""
+        self._on_wire = memoryview(rest)
+        self._batch = [rest]
+        self._part_written = True
+        self.size += len(rest)
         self.wake()
 
     def push_control(self, frames: bytes) -> None:
@@ -252,7 +256,7 @@ class Outbox:
         assert self._on_wire is not None
         left = len(self._on_wire)
         whole, first = 0, len(self._batch)
-        while first and whole + len(self._batch[first - 1]) <= left:
+        while first > self._part_written and whole + len(self._batch[first - 1]) <= left:
             first -= 1
             whole += len(self._batch[first])
         if self._discarded:
@@ -282,6 +286,7 @@ class Outbox:
     def _batch_done(self) -> None:
         self._written += len(self._batch)
         self._batch.clear()
+        self._part_written = False
         handed = self._handed
         while handed and handed[0][0] <= self._written:
             handed.popleft()[1].set()

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ._engine import Engine, PendingPing
+    from ._protocol import Connection
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What a session has done so far.
 
-    ``messages_*`` count whole messages, ``bytes_*`` what went over the connection after the handshake,
-    framing and control frames included. ``queued_messages`` wait for ``receive()``; ``unsent_bytes``
-    were accepted by ``send()`` and are not with the operating system yet. ``latency`` is the last round
-    trip of a ping in seconds, or ``None``.
+    Attributes:
+        messages_sent: whole messages that were accepted by ``send()`` and its kin.
+        messages_received: whole messages that came; those that came after our own ``close()`` are not counted.
+        bytes_sent: what went over the connection after the handshake, framing and control frames included.
+        bytes_received: likewise.
+        queued_messages: messages that wait for ``receive()``, now.
+        unsent_bytes: accepted by ``send()`` and not with the operating system yet, now.
+        latency: the last round trip of a ping in seconds, or ``None``.
+        frames_sent: frames of the messages, one for each, and control frames.
+        frames_received: all frames of the messages, and control frames.
+        pings_sent: keepalive's and the application's.
+        pings_received: each was answered.
+        pongs_sent: the answers and those of ``pong()``.
+        pongs_received: asked for or not.
+        consumer_wait_seconds: how long reading has paused in all, because the queue was full: the application was
+            slower than the peer.
+        peer_wait_seconds: how long writing has waited in all, because the peer took no bytes.
     """
 
     messages_sent: int
@@ -28,6 +43,61 @@ class Statistics:
     queued_messages: int
     unsent_bytes: int
     latency: float | None
+    frames_sent: int
+    frames_received: int
+    pings_sent: int
+    pings_received: int
+    pongs_sent: int
+    pongs_received: int
+    consumer_wait_seconds: float
+    peer_wait_seconds: float
+
+
+def statistics(
+    connection: Connection, consumer_wait: Stopwatch, peer_wait: Stopwatch, *, sent: int, received: int, **others: Any
+) -> Statistics:
+    """The record, of whole messages sent and received and what only the session knows."""
+    control_sent = connection.pings_sent + connection.pongs_sent
+    control_received = connection.pings_received + connection.pongs_received
+    close_sent, close_received = connection.close_frames
+    return Statistics(
+        messages_sent=sent,
+        messages_received=received,
+        frames_sent=sent + control_sent + close_sent,
+        frames_received=received + connection.fragments_received + control_received + close_received,
+        pings_sent=connection.pings_sent,
+        pings_received=connection.pings_received,
+        pongs_sent=connection.pongs_sent,
+        pongs_received=connection.pongs_received,
+        consumer_wait_seconds=consumer_wait.seconds,
+        peer_wait_seconds=peer_wait.seconds,
+        **others,
+    )
+
+
+class Stopwatch:
+    """How long something has lasted in all. It may be read in any thread."""
+
+    __slots__ = ("_before", "since")
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        #: When it began to last; ``None`` if it does not.
+        self.since: float | None = None
+
+    def start(self) -> None:
+        """It lasts from now on."""
+        self.since = monotonic()
+
+    def stop(self) -> None:
+        """It does not, or no longer."""
+        self._before, self.since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        """All the time, that from the last start to now included."""
+        since = self.since
+        return self._before if since is None else self._before + monotonic() - since
 
 
 class PongWaiter:

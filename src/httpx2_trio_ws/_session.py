@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
 from ._outbox import HIGH_WATER
 from ._protocol import BINARY, TEXT, check_close, check_payload
-from ._results import PongWaiter, Statistics
+from ._results import PongWaiter, Statistics, statistics
 from ._transport import CarrierError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx2
 
     from ._engine import Engine
@@ -233,7 +235,7 @@ class Session:
             await self._runtime.checkpoint()
             engine.raise_ended(engine.no_send)
         if outbox.is_lone():
-            await self._send_lone(self._connection.encode(payload, kind))
+            await self._send_lone(self._connection.encode_parts(payload, kind))
             await self._count_call()
         elif outbox.only_control:
             outbox.push(payload, kind)
@@ -247,23 +249,24 @@ class Session:
                 self._revoke()
                 self._budget -= outbox.grant(self._budget - 1)
 
-    async def _send_lone(self, frame: bytes) -> None:
+    async def _send_lone(self, parts: Iterator[bytes]) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
         engine, outbox = self._engine, self._outbox
-        try:
-            written = engine.transport.write_now(frame)
-        except CarrierError as exc:
-            engine.write_failed(exc)
-            engine.raise_ended(engine.no_send)
-        engine.bytes_sent += written
-        if written == len(frame):
-            outbox.last_lone = self._runtime.now()
-            return
-        if written:
-            outbox.push_rest(frame, written)
-        else:
-            outbox.push_frame(frame)
-        await self._wait_handed()
+        sent = 0
+        for part in parts:
+            try:
+                written = engine.transport.write_now(part)
+            except CarrierError as exc:
+                engine.write_failed(exc)
+                engine.raise_ended(engine.no_send)
+            engine.bytes_sent += written
+            sent += written
+            if written < len(part):
+                rest = b"".join((memoryview(part)[written:], *parts))
+                (outbox.push_rest if sent else outbox.push_frame)(rest)
+                await self._wait_handed()
+                return
+        outbox.last_lone = self._runtime.now()
 
     async def _wait_handed(self) -> None:
         """Wait until the message pushed last has left; if it never will, say why."""
@@ -441,11 +444,14 @@ class Session:
         return None if self.close_code is None else ""
 
     def statistics(self) -> Statistics:
-        """What the session has done so far."""
+        """What the session has done so far. May be called in any thread."""
         engine = self._engine
-        return Statistics(
-            messages_sent=self._connection.messages_sent + self._outbox.unframed,
-            messages_received=engine.messages_received,
+        return statistics(
+            self._connection,
+            engine.consumer_wait,
+            engine.peer_wait,
+            sent=self._connection.messages_sent + self._outbox.unframed,
+            received=engine.messages_received,
             bytes_sent=engine.bytes_sent,
             bytes_received=engine.bytes_received,
             queued_messages=len(self._messages),

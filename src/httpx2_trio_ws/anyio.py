@@ -25,6 +25,8 @@ import trio
 
 from . import (
     CloseCode,
+    FrameInfo,
+    Instrument,
     OpenOptions,
     PongWaiter,
     Statistics,
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CloseCode",
+    "FrameInfo",
+    "Instrument",
     "OpenOptions",
     "PongWaiter",
     "Statistics",

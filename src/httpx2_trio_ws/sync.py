@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Unpack
 
 from . import (
     CloseCode,
+    FrameInfo,
+    Instrument,
     OpenOptions,
     Statistics,
     WebSocketClosedError,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CloseCode",
+    "FrameInfo",
+    "Instrument",
     "OpenOptions",
     "Statistics",
     "SyncPongWaiter",

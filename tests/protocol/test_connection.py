@@ -314,12 +314,14 @@ def test_arguments_that_may_not_be_sent() -> None:
     assert connection.control_to_send() == b""
 
 
-def test_logger_is_used(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="of.this.session")
-    connection = Connection(logger=logging.getLogger("of.this.session"))
+def test_protocol_logs_no_frames(caplog: pytest.LogCaptureFixture) -> None:
+    """It sees but some of them; all are logged by :class:`ObservedConnection`'s session, where that is asked for."""
+    caplog.set_level(logging.DEBUG)
+    connection = Connection()
     connection.ping(b"hello")
-    assert [(record.name, record.message) for record in caplog.records][-1][0] == "of.this.session"
-    assert "PING 'hello'" in caplog.text
+    connection.receive_data(b"\x89\x00")
+    connection.receive_eof()
+    assert caplog.records == []
 
 
 # -- messages in parts ---------------------------------------------------------------------------

@@ -274,6 +274,23 @@ def test_compressed_frame_inside_a_plain_message(takeover: bool) -> None:
     assert connection.failure == Failure(1002, "expected a continuation frame")
 
 
+@pytest.mark.parametrize("first", [FIN | RSV1 | TEXT, RSV1 | TEXT])
+@pytest.mark.parametrize("takeover", [True, False])
+def test_compressed_text_that_is_not_utf8(takeover: bool, first: int) -> None:
+    deflate = Deflate(server_takeover=takeover)
+    connection = inflating(deflate=deflate)
+    assert connection.receive_data(wire(first, Deflater(deflate).message(b"caf\xe9 au lait"))) == []
+    assert connection.failure == Failure(1007, "text is not valid UTF-8")
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("size", [10, 5000])
+def test_compressed_message_that_is_no_deflate(takeover: bool, size: int) -> None:
+    connection = inflating(deflate=Deflate(server_takeover=takeover))
+    assert connection.receive_data(wire(FIN | RSV1 | BINARY, b"\xff" * size)) == []
+    assert connection.failure == Failure(1002, "decompression failed")
+
+
 def test_nothing_is_kept_of_the_inflater_without_context_takeover() -> None:
     extension = Deflate(server_takeover=False).extension()
     connection, deflater = Connection(deflate=extension), Deflater(Deflate(server_takeover=False))
@@ -286,7 +303,7 @@ def test_failure_inside_the_inflater_is_ours(caplog: pytest.LogCaptureFixture) -
     extension = Deflate().extension()
     del extension.decoder
     connection = Connection(deflate=extension)
-    assert connection.receive_data(wire(FIN | RSV1 | TEXT, b"a")) == []
+    assert connection.receive_data(wire(RSV1 | TEXT, b"a")) == []
     assert failure_code(connection) == 1011
     assert answers(connection) == [Sent(FIN | CLOSE, close_payload(1011))]
     assert "parser failed" in caplog.text

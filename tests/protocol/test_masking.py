@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpx2_trio_ws._protocol import _masking
-from httpx2_trio_ws._protocol._masking import BINARY, COMPRESSED, TEXT, masked_frame, masked_frames
+from httpx2_trio_ws._protocol._masking import BINARY, COMPRESSED, TEXT, masked_frame, masked_frames, masked_parts
 
 from ._reference import unmask
 
@@ -89,3 +89,13 @@ def test_frame_of_each_kind_and_length_form(size: int, kind: int) -> None:
         assert unmask(frame) == [(0x80 | kind, payload)]
         if size > 16:
             assert payload not in frame
+
+
+@pytest.mark.parametrize("size", [126, 65535, 65536, 65537, 131071, 200_001])
+def test_a_frame_in_parts(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    payload = bytes(number % 251 for number in range(size))
+    for keys in ([], [b"abcd"]):
+        monkeypatch.setattr(_masking, "_keys", keys)
+        parts = list(masked_parts(payload, BINARY))
+        assert len(parts) == -(-size // 65536)
+        assert unmask(b"".join(parts)) == [(0x82, payload)]

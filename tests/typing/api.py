@@ -93,6 +93,7 @@ async def the_rest(ws: WebSocketSession) -> None:
     assert_type(ws.close_code, int | None)
     assert_type(ws.close_reason, str | None)
     assert_type(ws.statistics(), Statistics)
+    assert_type(ws.statistics().peer_wait_seconds, float)
     ws.closed = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -7,6 +7,7 @@ from ._checks import check_close, check_payload
 from ._connection import Connection, Failure, Message
 from ._keepalive import Keepalive, Verdict
 from ._masking import BINARY, TEXT
+from ._observed import FrameInfo, ObservedConnection
 from ._pings import PingBook
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "TEXT",
     "Connection",
     "Failure",
+    "FrameInfo",
     "Keepalive",
     "Message",
+    "ObservedConnection",
     "PingBook",
     "Verdict",
     "check_close",

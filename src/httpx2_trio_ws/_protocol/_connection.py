@@ -21,6 +21,7 @@ held back, and messages after a final deflate block are inflated, too.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,11 +30,11 @@ from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
 from ._inflating import Inflating
-from ._masking import COMPRESSED, masked_frame, masked_frames
+from ._masking import COMPRESSED, PART, masked_frame, masked_frames, masked_parts
 from ._text import PartialBytes, PartialText
 
 if TYPE_CHECKING:
-    import logging
+    from collections.abc import Iterator
 
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
@@ -41,6 +42,8 @@ Message = str | bytes
 
 _WHOLE_TEXT = 0x81  # FIN set, no reserved bit, opcode 1 (RFC 6455 §5.2)
 _WHOLE_BINARY = 0x82
+_COMPRESSED_TEXT = 0xC1  # likewise with RSV1 (RFC 7692 §6)
+_COMPRESSED_BINARY = 0xC2
 _DATA_OPCODES = (0, 1, 2)
 _CONTROL_OPCODES = (8, 9, 10)
 _RESERVED = 0x70
@@ -54,7 +57,12 @@ _SIZE, _LIMIT = (
 # microseconds, and a read of 64 KiB may hold 32,768 of them: so many are taken.
 _MAX_INFLATED = 2**20
 _MAX_SLOW_FRAMES = 256
+# A message of so many bytes is sent in parts.
+_LARGE = 2 * PART
 _BAD_UTF8 = "text is not valid UTF-8"
+# Of what Protocol logs, only errors of its own: it sees but some of the frames.
+_logger = logging.getLogger("httpx2_trio_ws.protocol")
+_logger.setLevel(logging.ERROR)
 
 
 class Failure(NamedTuple):
@@ -71,7 +79,6 @@ class Connection:
         max_message_size: the largest message taken, in bytes, before and after inflation;
             ``None`` for no limit.
         deflate: the permessage-deflate extension (RFC 7692) as negotiated, or ``None``.
-        logger: for ``Protocol``, which logs the frames it sees at DEBUG, payloads elided.
     """
 
     __slots__ = (
@@ -81,14 +88,20 @@ class Connection:
         "_feed_left",
         "_frame_left",
         "_inflated",
+        "_inflating",
         "_message",
         "_more",
         "_plain",
         "_protocol",
         "_rest",
         "failure",
+        "fragments_received",
         "messages_sent",
+        "pings_received",
+        "pings_sent",
         "pongs",
+        "pongs_received",
+        "pongs_sent",
     )
 
     def __init__(
@@ -96,11 +109,11 @@ class Connection:
         *,
         max_message_size: int | None = 2**20,
         deflate: PerMessageDeflate | None = None,
-        logger: logging.Logger | None = None,
     ) -> None:
         self._fast_limit = sys.maxsize if max_message_size is None else max_message_size
-        self._protocol = Protocol(CLIENT, max_size=self._fast_limit, logger=logger)
-        self._protocol.extensions = [] if deflate is None else [Inflating(deflate)]
+        self._protocol = Protocol(CLIENT, max_size=self._fast_limit, logger=_logger)
+        self._inflating = None if deflate is None else Inflating(deflate)
+        self._protocol.extensions = [] if self._inflating is None else [self._inflating]
         self._deflate = deflate
         # What was received and could not be used yet: the beginning of a frame, or, when the caller
         # asked for no more messages, anything.
@@ -122,6 +135,8 @@ class Connection:
         self.messages_sent = 0
         #: Payloads of pongs received; the caller takes them out.
         self.pongs: list[bytes] = []
+        #: Control frames, answers included; and frames of messages that were not the last ones of theirs.
+        self.pings_received = self.pongs_received = self.pings_sent = self.pongs_sent = self.fragments_received = 0
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -134,6 +149,11 @@ class Connection:
     def peer_close(self) -> Close | None:
         """The close frame that the peer has sent, if it has."""
         return self._protocol.close_rcvd
+
+    @property
+    def close_frames(self) -> tuple[int, int]:
+        """How many close frames we have sent, and the peer: none or one."""
+        return int(self._protocol.close_sent is not None), int(self._protocol.close_rcvd is not None)
 
     @property
     def has_input(self) -> bool:
@@ -258,7 +278,23 @@ class Connection:
             self._message = _new_message(opcode)
             self._frame_left = length
             return pos + header
-        return self._begin(data, pos, header, length, messages)
+        whole = self._message is None and header + length <= available and length <= self._fast_limit
+        inflates = whole and first in (_COMPRESSED_TEXT, _COMPRESSED_BINARY) and self._inflating is not None
+        return (self._inflate if inflates else self._begin)(data, pos, header, length, messages)
+
+    def _inflate(self, data: bytes, pos: int, header: int, length: int, messages: list[Message]) -> int:
+        """A whole compressed message. Of what Protocol does with one, only the inflating is needed."""
+        assert self._inflating is not None
+        stop = pos + header + length
+        try:
+            inflated = self._inflating.inflate(data[pos + header : stop], self._fast_limit)
+            self._inflated += len(inflated)
+            messages.append(inflated.decode() if data[pos] == _COMPRESSED_TEXT else inflated)
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
+        except (ProtocolError, PayloadTooBig) as exc:
+            self._fail(*_failure(exc))
+        return stop
 
     def _begin(self, data: bytes, pos: int, header: int, length: int, messages: list[Message]) -> int:
         """Hand the header of a frame to Protocol; its payload is to follow."""
@@ -314,7 +350,11 @@ class Connection:
         for event in protocol.events_received():
             assert isinstance(event, Frame)  # the handshake is over: no requests, no responses
             if event.opcode is Opcode.PONG:
+                self.pongs_received += 1
                 self.pongs.append(bytes(event.data))
+            elif event.opcode is Opcode.PING:
+                self.pings_received += 1
+                self.pongs_sent += 1  # Protocol answers it
             elif event.opcode in _DATA_OPCODES:
                 self._whole_frame(event, messages)
         return pos + len(part)
@@ -323,6 +363,8 @@ class Connection:
         """A whole data frame from Protocol; what is plain of it has been taken already."""
         if self._deflate is not None:
             self._inflated += len(frame.data)
+        if not frame.fin:
+            self.fragments_received += 1
         self._add(b"" if self._plain else bytes(frame.data), messages, last=frame.fin)
 
     def _add(self, part: bytes, messages: list[Message], *, last: bool) -> None:
@@ -358,6 +400,13 @@ class Connection:
         frame = self._deflate.encode(Frame(Opcode(kind), payload))
         return masked_frame(frame.data, kind | COMPRESSED)
 
+    def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
+        """As :meth:`encode`, in parts, which together are the frame."""
+        if len(payload) < _LARGE or self._deflate is not None:
+            return iter((self.encode(payload, kind),))
+        self.messages_sent += 1
+        return masked_parts(payload, kind)
+
     def encode_all(self, payloads: list[bytes], kind: int) -> list[bytes]:
         """The frames of several messages, as by :meth:`encode`."""
         if self._deflate is not None:
@@ -368,11 +417,13 @@ class Connection:
     def ping(self, payload: bytes) -> bytes:
         """A ping frame (RFC 6455 §5.5.2)."""
         self._protocol.send_ping(payload)
+        self.pings_sent += 1
         return self.control_to_send()
 
     def pong(self, payload: bytes) -> bytes:
         """An unsolicited pong frame (RFC 6455 §5.5.3)."""
         self._protocol.send_pong(payload)
+        self.pongs_sent += 1
         return self.control_to_send()
 
     def close(self, code: int, reason: str) -> bytes:

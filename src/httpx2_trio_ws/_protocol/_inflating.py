@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from websockets.exceptions import ProtocolError
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions import Extension
 from websockets.frames import CTRL_OPCODES, Opcode
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
     from websockets.frames import Frame
 
-_EMPTY_BLOCK_SIZE = 4  # what a receiver adds to each message (RFC 7692 §7.2.2)
+_EMPTY_BLOCK = b"\x00\x00\xff\xff"  # what a receiver adds to each message (RFC 7692 §7.2.2)
+
+# The block is appended to shorter payloads, and follows longer ones, which would be copied; as in websockets.
+_LONG = 2044
 
 
 class Inflating(Extension):
@@ -48,17 +51,36 @@ class Inflating(Extension):
         if frame.rsv1 and frame.opcode is not Opcode.CONT and not self._takeover:
             self._new_decoder()
         inflated = deflate.decode(frame, max_size=max_size)
+        self._end_frame(fin=frame.fin)
+        return inflated
+
+    def inflate(self, payload: bytes, max_size: int) -> bytes:
+        """As :meth:`decode`, for the payload of a whole message."""
+        decoder = self._deflate.decoder if self._takeover else self._new_decoder()
+        ending = _EMPTY_BLOCK if len(payload) < _LONG else b""
+        try:
+            inflated = decoder.decompress(payload + ending, max_size)
+            if decoder.unconsumed_tail or (not ending and decoder.decompress(_EMPTY_BLOCK, 1)):
+                raise PayloadTooBig(None, max_size)
+        except zlib.error as exc:
+            raise ProtocolError("decompression failed") from exc
+        if decoder.eof or not self._takeover:
+            self._end_frame(fin=True)
+        return inflated
+
+    def _end_frame(self, *, fin: bool) -> None:
+        """See to a final block in a frame, and to the inflater."""
+        deflate = self._deflate
         decoder: zlib._Decompress | None = getattr(deflate, "decoder", None)
         if decoder is not None and decoder.eof:
-            rest = decoder.unused_data[: -_EMPTY_BLOCK_SIZE if frame.fin else None]
+            rest = decoder.unused_data[: -len(_EMPTY_BLOCK) if fin else None]
             if rest.strip(b"\0"):
                 raise ProtocolError("decompression failed: data after a final block")
             decoder = self._new_decoder()
-            if rest and not frame.fin:
+            if rest and not fin:
                 decoder.decompress(b"\0")  # the beginning of the empty block that ends the message
-        if frame.fin and not self._takeover:
+        if fin and not self._takeover:
             vars(deflate).pop("decoder", None)  # some 40 KB
-        return inflated
 
     def encode(self, frame: Frame) -> Frame:
         """The frame, compressed if it is one of a message."""

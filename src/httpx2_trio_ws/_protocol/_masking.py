@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import TYPE_CHECKING
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TEXT, BINARY = 1, 2  # opcodes (RFC 6455 §5.2)
 COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
@@ -21,6 +25,9 @@ _SMALL = {
     kind: tuple(bytes((_FIN | kind, _MASKED | length)) for length in range(126))
     for kind in (TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED)
 }
+
+# So much of a large payload is masked at a time. A multiple of a key's length.
+PART = 65536
 
 # Keys that were drawn and not used yet. All connections of all threads take theirs from here, so that an idle one
 # holds none. What is here when the process forks is the parent's.
@@ -58,6 +65,22 @@ def masked_frame(payload: bytes | bytearray | memoryview, kind: int) -> bytes:
     length = len(payload)
     head = _SMALL[kind][length] if length < 126 else _head(kind, length)
     return b"".join((head, key, apply_mask(payload, key)))
+
+
+def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:
+    """The frame of a large payload, part by part; see :func:`masked_frame`.
+
+    A part is short enough for its memory to be used again for the next. For a whole frame it comes from the system, page
+    by page, which costs more than masking it.
+    """
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key = _new_key()
+    view = memoryview(payload)
+    yield b"".join((_head(kind, len(payload)), key, apply_mask(view[:PART], key)))
+    for start in range(PART, len(payload), PART):
+        yield apply_mask(view[start : start + PART], key)
 
 
 def masked_frames(payloads: list[bytes], kind: int) -> list[bytes]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from httpx2_trio_ws._exceptions import WebSocketException
+    from httpx2_trio_ws._instruments import Watch
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
 
@@ -29,8 +30,10 @@ class Engine(Reader):
         connection: Connection,
         deflate: PerMessageDeflate | None,
         options: SessionOptions,
+        *,
+        watch: Watch,
     ) -> None:
-        super().__init__(response, carrier, connection, deflate, options)
+        super().__init__(response, carrier, connection, deflate, options, watch=watch)
         self._told = False
         self._thread = threading.Thread(target=self.run, name="WebSocket reader", daemon=True)
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 
 from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
 from httpx2_trio_ws._handshake import Agreement, check_response
+from httpx2_trio_ws._instruments import watched_connection
 from httpx2_trio_ws._options import parse_options
-from httpx2_trio_ws._protocol import Connection
 from httpx2_trio_ws._refusal import MAX_BODY, with_body
 from httpx2_trio_ws._request import HandshakeAuth, auth_for, build_request, check_client, full_pool, too_slow
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from httpx2_trio_ws._options import HandshakeOptions, OpenOptions
-
-logger = logging.getLogger("httpx2_trio_ws")
 
 GRACE = "failure_grace_seconds"
 
@@ -55,11 +52,10 @@ class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
         response, agreement = shake_hands(self._client, self._request, self._handshake)
         engine: Engine | None = None
         try:
-            connection = Connection(
-                max_message_size=self._options.max_message_size_bytes, deflate=agreement.deflate, logger=logger
-            )
-            engine = Engine(response, carrier_for(response), connection, agreement.deflate, self._options)
+            connection, watch = watched_connection(self._options, agreement.deflate)
+            engine = Engine(response, carrier_for(response), connection, agreement.deflate, self._options, watch=watch)
             self._session = SyncWebSocketSession(engine, response, agreement.subprotocol)
+            watch.opened(self._session)
             engine.start()
         except BaseException:
             if engine is not None:

@@ -49,8 +49,8 @@ class Pings:
             self._book.sent(payload, ping)
             return payload, ping
 
-    def answered(self, payloads: list[bytes]) -> None:
-        """Pongs came with these payloads, which are taken out."""
+    def answered(self, payloads: list[bytes]) -> list[float]:
+        """Pongs came with these payloads, which are taken out. Gives the round trips of the pings that they answer."""
         now = time.monotonic()
         with self._lock:
             answered = [ping for payload in payloads for ping in self._book.answered(payload)]
@@ -58,6 +58,7 @@ class Pings:
         for ping in answered:
             self.latency = ping.round_trip = now - ping.sent_at
             ping.answered.set()
+        return [now - ping.sent_at for ping in answered]
 
     def forget(self) -> None:
         """No pong will come any more."""

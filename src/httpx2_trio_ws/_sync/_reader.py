@@ -23,6 +23,7 @@ from httpx2_trio_ws._exceptions import (
     WebSocketProtocolError,
 )
 from httpx2_trio_ws._protocol import Keepalive, Verdict
+from httpx2_trio_ws._results import Stopwatch
 
 from ._carrier import read_stream
 from ._inbox import Inbox
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     import httpx2
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
+    from httpx2_trio_ws._instruments import Watch
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
 
@@ -75,14 +77,20 @@ class Reader:
         connection: Connection,
         deflate: PerMessageDeflate | None,
         options: SessionOptions,
+        *,
+        watch: Watch,
     ) -> None:
         self.connection = connection
+        self.watch = watch
         self.poller = Poller(carrier.socket)
         self.inbox = Inbox(options.queue_size, self.poller.wake)
         self.outbox = Outbox(connection, deflate, carrier.write_now, self.poller.wake)
         self.pings = Pings()
         self.messages_received = 0
         self.bytes_received = 0
+        #: Reading waits for the application; writing waits for the peer.
+        self.consumer_wait = Stopwatch()
+        self.peer_wait = Stopwatch()
         #: What other threads want done, and whether they want the connection dropped.
         self.orders: deque[CloseOrder | ControlOrder] = deque()
         self.cancelled = False
@@ -169,6 +177,7 @@ class Reader:
         self._readable = self._carrier.more or bool(happened & READ)
         if happened & WRITE:
             self._blocked = False
+            self.peer_wait.stop()
             self._heard_at = self._now  # the peer has taken bytes, so it lives
 
     # -- keepalive -----------------------------------------------------------------------------
@@ -234,7 +243,8 @@ class Reader:
         connection = self.connection
         messages = connection.receive_data(data, sys.maxsize if self._closed_here else self.inbox.room)
         if connection.pongs:
-            self.pings.answered(connection.pongs)
+            for round_trip in self.pings.answered(connection.pongs):
+                self.watch.call("ping_answered", round_trip)
         control = connection.control_to_send()
         if control:
             self.outbox.push_control(control)
@@ -245,6 +255,8 @@ class Reader:
             self._notice_end()
         if not self._closed_here and self.inbox.is_full():
             self._paused = True
+            self.consumer_wait.start()
+            self.watch.call("reading_paused")
             if self._keepalive is not None:
                 self._keepalive.pause()
         if self._write_failed:
@@ -253,6 +265,8 @@ class Reader:
     def _resume(self, now: float) -> None:
         """The inbox has room; the silence is not held against the peer."""
         self._paused = False
+        self.consumer_wait.stop()
+        self.watch.call("reading_resumed")
         if self._keepalive is not None:
             self._keepalive.resume(now)
             self._heard_at = None
@@ -272,6 +286,8 @@ class Reader:
             self.outbox.fail(exc)
             return True
         self._blocked = not written
+        if self._blocked:
+            self.peer_wait.start()
         if written:
             self.outbox.wrote(written)
         return not self._blocked
@@ -280,6 +296,7 @@ class Reader:
         """Nothing can be sent any more. What has arrived is still read, as far as it comes soon."""
         self._write_failed = True
         self._blocked = False
+        self.peer_wait.stop()
         self.pings.forget()
         self._drain_on()
 
@@ -352,6 +369,8 @@ class Reader:
 
     def drop(self) -> None:
         """Say goodbye if that takes no waiting, and close the connection. For whoever has the claim."""
+        self.consumer_wait.stop()
+        self.peer_wait.stop()
         try:
             self._say_goodbye()
         finally:
@@ -360,6 +379,7 @@ class Reader:
                 self._response.close()
             self.poller.close()
             self.done.set()
+            self.watch.closed(self.failure)
 
     def _say_goodbye(self) -> None:
         if self._draining:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import check_close, check_payload
-from httpx2_trio_ws._results import Statistics
+from httpx2_trio_ws._results import Statistics, statistics
 
 from ._waiting import check_timeout
 
@@ -320,9 +320,12 @@ class SyncWebSocketSession:
     def statistics(self) -> Statistics:
         """What the session has done so far."""
         engine, outbox = self._engine, self._outbox
-        return Statistics(
-            messages_sent=outbox.messages_sent,
-            messages_received=engine.messages_received,
+        return statistics(
+            engine.connection,
+            engine.consumer_wait,
+            engine.peer_wait,
+            sent=outbox.messages_sent,
+            received=engine.messages_received,
             bytes_sent=outbox.bytes_sent,
             bytes_received=engine.bytes_received,
             queued_messages=len(self._messages),

@@ -69,6 +69,13 @@ async def statistics_count(maker: SessionMaker) -> None:
         now = ws.statistics()
         equal((now.messages_sent, now.messages_received, now.queued_messages), (1, 3, 1), "the statistics")
         equal((now.bytes_received, now.bytes_sent), (2 + 4 + 2 + 5 + 10 + 70_000, 2 + 4 + 3), "bytes in and out")
+        equal((now.frames_received, now.frames_sent), (3, 1), "frames in and out")
+        for payload in (b"1", b"2"):
+            await peer.ping(payload)
+        await until(lambda: ws.statistics().pongs_sent == 2)
+        now = ws.statistics()
+        equal((now.pings_received, now.pongs_received, now.pings_sent), (2, 0, 0), "pings and pongs")
+        equal((now.frames_received, now.frames_sent), (5, 3), "frames in and out, with pings and pongs")
 
 
 @check()

@@ -1,0 +1,139 @@
+"""A connection that tells of each frame. Slower than one that does not, so it is made only where someone listens."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from websockets.frames import Opcode, apply_mask  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
+
+from ._connection import Connection, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from websockets.frames import Frame
+
+# Where the payload begins after a header without a key, by the length's first seven bits; 2 for all others.
+_PAYLOAD = {126: 4, 127: 10}
+# A payload of so many bytes is shown whole; of a longer one, the first and the last ones.
+_SHOWN = 64
+_BEGIN, _END = 48, 8
+
+
+@dataclass(frozen=True, slots=True)
+class FrameInfo:
+    """A frame of a session (RFC 6455 §5.2), as an instrument is shown it.
+
+    ``str(frame)`` is short enough for a log: the middle of a long payload is left out.
+
+    Attributes:
+        opcode: 0 continuation, 1 text, 2 binary, 8 close, 9 ping, 10 pong.
+        payload: the payload, unmasked and not compressed.
+        fin: the last frame of its message.
+        compressed: its message crosses the network compressed (RFC 7692).
+    """
+
+    opcode: int
+    payload: bytes
+    fin: bool = True
+    compressed: bool = False
+
+    def __str__(self) -> str:
+        name = Opcode(self.opcode).name
+        marks = ("" if self.fin else ", to be continued") + (", compressed" if self.compressed else "")
+        return f"{name} {self._shown()} ({len(self.payload)} bytes{marks})"
+
+    def _shown(self) -> str:
+        payload = self.payload
+        if self.opcode == Opcode.CLOSE and len(payload) > 1:
+            return f"{struct.unpack_from('!H', payload)[0]} {_text(payload[2:])}"
+        show = _text if self.opcode == Opcode.TEXT else ascii
+        return show(payload) if len(payload) <= _SHOWN else f"{show(payload[:_BEGIN])}…{show(payload[-_END:])}"
+
+
+def _text(payload: bytes) -> str:
+    """Text, with escapes for all that is not printable."""
+    return ascii(payload.decode(errors="replace"))
+
+
+class ObservedConnection(Connection):
+    """As :class:`Connection`; calls ``received`` with each whole frame that came, and ``sent`` with each that is made.
+
+    A frame that is refused is not told of.
+    """
+
+    __slots__ = ("_received", "_sent")
+
+    def __init__(
+        self, received: Callable[[FrameInfo], object], sent: Callable[[FrameInfo], object], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._received = received
+        self._sent = sent
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def _cut(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:
+        """One frame after another, so that each is seen."""
+        while len(messages) < max_messages:
+            count = len(messages)
+            stop = super()._cut(data, pos, messages, count + 1)
+            if len(messages) == count:
+                break
+            start = pos + _PAYLOAD.get(data[pos + 1], 2)
+            self._received(FrameInfo(Opcode(data[pos] & 0x0F), data[start:stop]))
+            pos = stop
+        return pos
+
+    def _resume(self, data: bytes, pos: int, messages: list[Message]) -> int:
+        stop = super()._resume(data, pos, messages)
+        if not self._frame_left and self.failure is None:
+            self._only_frame(messages[-1])
+        return stop
+
+    def _inflate(self, data: bytes, pos: int, header: int, length: int, messages: list[Message]) -> int:
+        stop = super()._inflate(data, pos, header, length, messages)
+        if self.failure is None:
+            self._only_frame(messages[-1], compressed=True)
+        return stop
+
+    def _only_frame(self, message: Message, *, compressed: bool = False) -> None:
+        if isinstance(message, str):
+            self._received(FrameInfo(Opcode.TEXT, message.encode(), compressed=compressed))
+        else:
+            self._received(FrameInfo(Opcode.BINARY, message, compressed=compressed))
+
+    def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
+        stop = super()._control(data, pos, header, length)
+        if stop > pos:
+            self._received(FrameInfo(Opcode(data[pos] & 0x0F), data[pos + header : stop]))
+        return stop
+
+    def _whole_frame(self, frame: Frame, messages: list[Message]) -> None:
+        super()._whole_frame(frame, messages)
+        if self.failure is None:
+            self._received(FrameInfo(frame.opcode, bytes(frame.data), frame.fin, self._compressed))
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def encode(self, payload: bytes, kind: int) -> bytes:
+        self._sent(FrameInfo(Opcode(kind), payload, compressed=self._deflate is not None))
+        return super().encode(payload, kind)
+
+    def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
+        return iter((self.encode(payload, kind),))
+
+    def encode_all(self, payloads: list[bytes], kind: int) -> list[bytes]:
+        return [self.encode(payload, kind) for payload in payloads]
+
+    def control_to_send(self) -> bytes:
+        data = super().control_to_send()
+        pos = 0
+        while pos < len(data):
+            start = pos + 6
+            stop = start + (data[pos + 1] & 0x7F)
+            self._sent(FrameInfo(Opcode(data[pos] & 0x0F), apply_mask(data[start:stop], data[pos + 2 : start])))
+            pos = stop
+        return data
