@@ -200,6 +200,7 @@ def test_the_server_is_stopped_when_the_block_fails() -> None:
         ("/feed/red", [], ["message 1 of feed red", "message 2 of feed red"]),
         ("/feed", ["begin"], ["one", "two", "three", 1000]),
         ("/count/3", [], ["1", "2", "3", 1000]),
+        ("/prices", ["red"], ["100.00", "100.50"]),
         ("/square", ['{"id":1,"square":7}'], ['{"id": 1, "result": 49}']),
         ("/square", ["no JSON"], [1011]),
         ("/login", ["who am I?"], ["you are alice"]),

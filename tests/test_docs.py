@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import logging
 import math
 import re
 from pathlib import Path
@@ -60,6 +61,17 @@ def server() -> Iterator[str]:
         for name in ("no_proxy", "NO_PROXY"):  # the machine's proxy, if it has one, cannot reach its loopback
             patch.setenv(name, "127.0.0.1")
         yield base
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a page configures is for its reader's process."""
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 async def run_fragment(code: Any, names: dict[str, Any], url: str) -> None:

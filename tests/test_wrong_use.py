@@ -61,9 +61,10 @@ async def test_a_client_that_was_not_entered_is_fine() -> None:
     ("url", "match"),
     [
         ("ftp://h/", r"begins with ws:// or wss://, not as 'ftp://h/' does"),
-        ("h/path", r"begins with ws://"),
-        ("/path", r"begins with ws://"),
-        ("", r"begins with ws://"),
+        ("h/path", r"begins with ws:// or wss://, not as 'h/path' does"),
+        ("127.0.0.1:1/", r"begins with ws:// or wss://, not as '127\.0\.0\.1:1/' does"),
+        ("/path", r"begins with ws:// or wss://, not as '/path' does"),
+        ("", r"begins with ws:// or wss://, not as '' does"),
         ("ws:///path", "has no host"),
         ("ws://h:notaport/", "'ws://h:notaport/' is no URL: Invalid port"),
         ("ws://h/\x00", "is no URL"),

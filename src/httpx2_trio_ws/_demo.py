@@ -6,8 +6,10 @@ And the server that it shows them with, which ``--serve`` runs alone, for the ex
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
+import math
 import socket
 import threading
 import time
@@ -135,6 +137,7 @@ PATHS = {
     "/feed": "waits for a message, sends three, and closes",
     "/feed/1": "sends numbered messages, without end; /feed/2 and so on likewise",
     "/count/10": "sends the numbers up to 10, or another, and closes",
+    "/prices": "waits for a message, and sends a price each tenth of a second, without end",
     "/crash": "sends two numbers, and drops the connection",
     "/jobs": "sends words, waits for as many answers, and closes",
     "/square": 'answers {"id": 1, "square": 7} with {"id": 1, "result": 49}',
@@ -163,6 +166,13 @@ def _feed(connection: ServerConnection, name: str) -> None:
 def _count(connection: ServerConnection, last: str) -> None:
     for number in range(1, int(last) + 1):
         connection.send(str(number))
+
+
+def _prices(connection: ServerConnection, _: str) -> None:
+    connection.recv()  # a subscription, whatever it says
+    for number in itertools.count():
+        connection.send(f"{100 + 10 * math.sin(number / 20):.2f}")
+        time.sleep(0.1)
 
 
 def _crash(connection: ServerConnection, _: str) -> None:
@@ -194,6 +204,7 @@ _HANDLERS: dict[str, Callable[[ServerConnection, str], None]] = {
     "echo": _echo,
     "feed": _feed,
     "count": _count,
+    "prices": _prices,
     "crash": _crash,
     "jobs": _jobs,
     "square": _square,

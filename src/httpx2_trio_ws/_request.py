@@ -59,7 +59,7 @@ def build_request(
         target = httpx2.URL(url)
     except httpx2.InvalidURL as exc:
         raise ValueError(f"{url!r} is no URL: {exc}") from exc
-    if not target.scheme:
+    if not target.scheme and client.base_url.scheme:
         target = client.build_request("GET", target).url  # joined to the client's base_url
     # httpx2 itself puts a Connection header into each client.
     check_headers([(name, value) for name, value in client.headers.multi_items() if name != "connection"])

@@ -1,0 +1,101 @@
+"""A chat in the terminal: two directions at once, lines that are typed to messages, and messages to lines.
+
+Whichever side ends first ends the other: Ctrl-D closes the session, and when the server closes, nobody waits for a line
+any more. Messages are JSON, ``{"from": "alice", "text": "hello"}``; the nickname goes into the query, too.
+
+Run it with the URL of a server that hands out what it receives. ``python -m httpx2_trio_ws --serve`` runs one with
+which you talk to yourself::
+
+    python examples/chat.py ws://127.0.0.1:8765/echo alice
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import httpx2
+import trio
+
+from httpx2_trio_ws import WebSocketException, WebSocketSession, open_websocket
+
+
+async def read_line() -> str:
+    """The next line of standard input; empty at its end, which is Ctrl-D in a terminal.
+
+    It is read in a thread. With ``abandon_on_cancel``, a cancellation does not wait for the thread, which would be
+    until the user presses Enter.
+    """
+    return await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+
+
+def printable(text: str) -> str:
+    """Without control characters: other people's text must not act on this terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def say(text: str) -> None:
+    print(printable(text), flush=True)
+
+
+def show(message: str | bytes) -> None:
+    """Print a message. One that is none of the chat's must not end it."""
+    try:
+        content = json.loads(message)
+        say(f"{content['from']}: {content['text']}")
+    except (ValueError, LookupError, TypeError):
+        say(f"(not a chat message: {message!r})")
+
+
+async def type_lines(ws: WebSocketSession, name: str, both: trio.CancelScope) -> None:
+    """Send what is typed, until Ctrl-D."""
+    while line := await read_line():
+        if text := line.strip():
+            await ws.send_json({"from": name, "text": text})
+    both.cancel()
+
+
+async def print_messages(ws: WebSocketSession, both: trio.CancelScope) -> None:
+    """Print what arrives, until the server closes."""
+    async for message in ws:
+        show(message)
+    say("The server has closed the chat.")
+    both.cancel()
+
+
+async def chat(client: httpx2.AsyncClient, url: str, name: str) -> None:
+    """Take part in a chat until either side ends it."""
+    async with open_websocket(client, url, params={"name": name}) as ws:
+        say(f"You are {name}. Each line is a message. Ctrl-D leaves.")
+        # Two tasks, one for each direction. The first to end cancels both, and then the session's block is left, too.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(type_lines, ws, name, nursery.cancel_scope)
+            nursery.start_soon(print_messages, ws, nursery.cancel_scope)
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group and in the groups in it: the chat's nursery is inside the session's."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in leaves(part)]
+    return [error]
+
+
+async def main(url: str, name: str) -> int:
+    """Chat, and return the exit code."""
+    code = 1
+    try:
+        async with httpx2.AsyncClient() as client:
+            await chat(client, url, name)
+        code = 0
+    except* (WebSocketException, httpx2.TransportError, ValueError) as group:  # ValueError: the URL is none
+        for error in leaves(group):
+            print("chat:", printable(str(error) or repr(error)), file=sys.stderr)
+    except* KeyboardInterrupt:
+        code = 130  # Ctrl-C
+    return code
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: python {sys.argv[0]} URL NAME, such as ws://127.0.0.1:8765/echo alice (see docs/examples.md)")
+    sys.exit(trio.run(main, sys.argv[1], sys.argv[2]))
