@@ -55,7 +55,7 @@ async def main(url: str) -> None:
     except* WebSocketUpgradeError as group:
         # The server answered, but did not open a WebSocket. What it said instead can be read.
         for exc in leaves(group):
-            body = exc.response.text if exc.response else ""
+            body = exc.response.text
             print(f"refused: {exc} {body!r}")
     except* (httpx2.TransportError, WebSocketHandshakeTimeout) as group:
         print("no connection:", *leaves(group))

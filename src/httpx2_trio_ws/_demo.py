@@ -6,7 +6,6 @@ And the server that it shows them with, which ``--serve`` runs alone, for the ex
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import logging
 import math
@@ -170,8 +169,10 @@ def _count(connection: ServerConnection, last: str) -> None:
 
 def _prices(connection: ServerConnection, _: str) -> None:
     connection.recv()  # a subscription, whatever it says
-    for number in itertools.count():
+    number = 0
+    while True:
         connection.send(f"{100 + 10 * math.sin(number / 20):.2f}")
+        number += 1
         time.sleep(0.1)
 
 

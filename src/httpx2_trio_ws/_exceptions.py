@@ -45,10 +45,10 @@ class WebSocketUpgradeError(WebSocketException):
     Attributes:
         reason: what is wrong, and what to do about it where that is known.
         response: the :class:`httpx2.Response`. Of a refusal, the first 64 KiB of the body have been
-            read: ``response.text`` and ``response.json()`` work. ``None`` where there is none.
+            read: ``response.text`` and ``response.json()`` work.
     """
 
-    def __init__(self, reason: str, response: httpx2.Response | None = None) -> None:
+    def __init__(self, reason: str, response: httpx2.Response) -> None:
         super().__init__(reason, response)
         self.reason = reason
         self.response = response
@@ -104,7 +104,8 @@ class WebSocketProtocolError(WebSocketException, trio.BrokenResourceError, anyio
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"the peer broke the protocol: {describe_close(self.code, self.reason)}"
+        what = "a message is over max_message_size_bytes" if self.code == 1009 else "the peer broke the protocol"
+        return f"{what}: {describe_close(self.code, self.reason)}"
 
 
 class WebSocketClosedError(WebSocketException, trio.ClosedResourceError, anyio.ClosedResourceError):

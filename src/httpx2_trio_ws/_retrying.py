@@ -71,7 +71,7 @@ class RetryPolicy:
         Not: a certificate that is not trusted, and ``PoolTimeout``, as the limit is the client's own.
         """
         if isinstance(error, WebSocketUpgradeError):
-            return error.response is not None and error.response.status_code in self.statuses
+            return error.response.status_code in self.statuses
         if isinstance(error, httpx2.ProxyError):
             said = _PROXY_SAID.match(str(error))
             return said is not None and (said[1] is None or int(said[1]) in self.statuses)
@@ -149,17 +149,17 @@ class Backoff:
 
 def retry_after(error: Exception) -> float:
     """Seconds that the response in ``error`` asks to wait (RFC 9110 §10.2.3); 0 if it does not."""
-    response = error.response if isinstance(error, WebSocketUpgradeError) else None
-    if response is None:
+    if not isinstance(error, WebSocketUpgradeError):
         return 0
-    value = response.headers.get("Retry-After", "").strip()
+    headers = error.response.headers
+    value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdecimal():
         return float(value)
     at = _timestamp(value)
     if at is None:
         return 0
     # By the server's clock, as far as it tells: ours may be wrong.
-    now = _timestamp(response.headers.get("Date", ""))
+    now = _timestamp(headers.get("Date", ""))
     return max(0, at - (time.time() if now is None else now))
 
 

@@ -197,7 +197,14 @@ async def dies_meanwhile(scope: Scope, receive: Receive, send: Send) -> None:
     raise AppError("cannot stop")
 
 
-@pytest.mark.parametrize("lifespan", [shutdown_fails, shutdown_raises, dies_meanwhile])
+async def says_so_and_dies_meanwhile(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send(COMPLETE["startup"])
+    await send({**FAILED["shutdown"], "message": "the traceback, as Starlette sends it"})
+    raise AppError("cannot stop")
+
+
+@pytest.mark.parametrize("lifespan", [shutdown_fails, shutdown_raises, dies_meanwhile, says_so_and_dies_meanwhile])
 @both_loops
 async def test_what_goes_wrong_later_leaves_the_clients_block(lifespan: App, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ExceptionGroup) as caught:
@@ -223,7 +230,7 @@ async def test_what_goes_wrong_later_leaves_the_clients_block(lifespan: App, cap
         (
             COMPLETE["startup"],
             COMPLETE["startup"],
-            "'lifespan.startup.complete' in its lifespan; it may send nothing there",
+            "'lifespan.startup.complete' in its lifespan; it may send 'lifespan.shutdown.failed' there",
         ),
         ({"type": "http.response.start"}, None, "'http.response.start' in its lifespan"),
     ],

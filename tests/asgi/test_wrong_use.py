@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+import trio
 
 from httpx2_trio_ws.anyio import open_websocket
 from httpx2_trio_ws.testing import ASGIWebSocketTransport
 
-from .support import HANDSHAKE, asgi_client, both_loops, idle
+from .support import HANDSHAKE, asgi_client, both_loops, echo, idle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,3 +223,20 @@ async def test_wrong_use_of_the_transport() -> None:
     with pytest.raises(RuntimeError, match="has been closed; make a new one"):
         async with transport:
             pass
+
+
+def test_entered_in_another_event_loop() -> None:
+    """As when one plugin of pytest runs the fixture, and another one the test."""
+    client = httpx2.AsyncClient(transport=ASGIWebSocketTransport(echo, lifespan=False), base_url="http://test")
+
+    async def use() -> None:
+        with pytest.raises(RuntimeError, match="was entered in another event loop; use it in that one"):
+            await client.get("/")
+        with pytest.raises(RuntimeError, match="was entered in another event loop; use it in that one"):
+            async with open_websocket(client, "/"):
+                pass
+
+    with asyncio.Runner() as runner:
+        runner.run(client.__aenter__())
+        trio.run(use)
+        runner.run(client.__aexit__())

@@ -145,4 +145,4 @@ def exceptions(
     assert_type(closed.code, int)
     assert_type(closed.reason, str)
     assert_type(kind.message, str | bytes)
-    assert_type(refused.response, httpx2.Response | None)
+    assert_type(refused.response, httpx2.Response)

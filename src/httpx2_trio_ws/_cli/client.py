@@ -159,7 +159,7 @@ class Client:
     def _refused(self, exc: WebSocketUpgradeError) -> None:
         response = exc.response
         self._fail(REFUSED, one_line(str(exc)))
-        if response is not None and response.status_code != 101 and (body := handshake.start_of_body(response)):
+        if response.status_code != 101 and (body := handshake.start_of_body(response)):
             self._screen.note(body)
 
     def _fail(self, status: int, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 import httpx2
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from httpx2_trio_ws._request import UNANSWERED
 
@@ -100,6 +100,8 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
         self._given_group = task_group
         self._group: anyio.abc.TaskGroup | trio.Nursery | None = task_group
         self._own_group = contextlib.AsyncExitStack()
+        # The event loop that runs this group.
+        self._entered_in: EventLoopToken | None = None
         self._has_lifespan = lifespan
         self._lifespan: Lifespan | None = None
         self._state: dict[str, Any] | None = None
@@ -157,6 +159,12 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
             raise RuntimeError(
                 "the ASGI transport has no task group to run the app in: enter the client with `async with`, or give "
                 "the transport a task_group"
+            )
+        if self._entered_in not in (None, current_token()):
+            # To go on would mean to wait for ever: the app's tasks are in a loop that does not run now.
+            raise RuntimeError(
+                "the ASGI transport was entered in another event loop; use it in that one (in tests, one plugin has to "
+                "run both the fixture that enters the client and the test)"
             )
         return self._group.start_soon
 
@@ -224,6 +232,7 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
         try:
             if self._given_group is None:
                 self._group = await self._own_group.enter_async_context(background_task_group())
+                self._entered_in = current_token()
             if self._has_lifespan:
                 self._lifespan = Lifespan(self._app)
                 await self._lifespan.start(self._start_soon())

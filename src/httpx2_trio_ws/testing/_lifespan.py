@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from ._asgi_events import App, Event
 
+STARTUP = ("lifespan.startup.complete", "lifespan.startup.failed")
+SHUTDOWN = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
+
 
 class Lifespan:
     """One run of an app's lifespan.
@@ -28,8 +31,9 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         self._cancel_scope = anyio.CancelScope()
         self._events = ["lifespan.shutdown", "lifespan.startup"]
-        # What the app is to tell the outcome of; afterwards, None.
-        self._asked: str | None = "startup"
+        # What the app may send.
+        self._allowed: tuple[str, ...] = STARTUP
+        self._up = False
         self._stop = anyio.Event()
         # Startup is complete, has failed, or is not for this app.
         self._started = anyio.Event()
@@ -53,7 +57,7 @@ class Lifespan:
             exc.add_note("the app has not completed its startup: it has not sent 'lifespan.startup.complete'")
             self._cancel_scope.cancel()
             raise
-        if self._failed is not None:
+        if self._failed is not None and not self._up:
             await self._end()
             raise self._error or RuntimeError(f"the app's startup has failed: {self._failed}")
 
@@ -97,7 +101,7 @@ class Lifespan:
             kind = self._events.pop()
             if kind == "lifespan.shutdown":
                 await self._stop.wait()
-                self._asked = "shutdown"
+                self._allowed = SHUTDOWN
             return {"type": kind}
         self._quiet.set()
         return await _never()
@@ -105,12 +109,14 @@ class Lifespan:
     async def _send(self, event: Event) -> None:
         await checkpoint()
         kind = type_of(event)
-        allowed = () if self._asked is None else (f"lifespan.{self._asked}.complete", f"lifespan.{self._asked}.failed")
-        if kind not in allowed:
-            raise RuntimeError(f"the app sent {kind!r} in its lifespan; it may send {listed(allowed)} there")
+        if kind not in self._allowed:
+            raise RuntimeError(f"the app sent {kind!r} in its lifespan; it may send {listed(self._allowed)} there")
         if kind.endswith("failed"):
             self._failed = field(event, "message", (str,), "")
-        self._asked = None
+        elif kind == "lifespan.startup.complete":
+            self._up = True
+        # In between, Starlette says so if a background task has failed, and then raises what that has raised.
+        self._allowed = SHUTDOWN[1:] if kind == "lifespan.startup.complete" else ()
         self._started.set()
 
 
