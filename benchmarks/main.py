@@ -34,7 +34,7 @@ def machine() -> dict[str, str]:
         "cpu": model,
         "cores": str(os.cpu_count()),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
     }
 
 
