@@ -27,7 +27,7 @@ PROTOCOL = [module for module in MODULES if module.startswith("_protocol/")]
 MAY_IMPORT_ANYIO = {
     "_exceptions.py", "_runtime/_asyncio.py", "anyio.py", *(name for name in MODULES if name.startswith("testing/"))
 }  # fmt: skip
-KNOW_NO_LOOP = ["_session.py", "_engine.py", "_inbox.py", "_outbox.py", "_stream.py"]
+KNOW_NO_LOOP = ["_session.py", "_state.py", "_engine.py", "_inbox.py", "_outbox.py", "_watermarks.py", "_stream.py"]
 
 PUBLIC = [
     "CloseCode",
@@ -89,7 +89,9 @@ SHARED_WITH_SYNC = (
     "_refusal",
     "_request",
     "_results",
+    "_state",
     "_sync",
+    "_watermarks",
 )
 
 # Loads the modules of _protocol under a parent that has run nothing, and prints all that came with them.

@@ -8,10 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws._inbox import MAX_SIZE, Inbox
-from httpx2_trio_ws._outbox import HIGH_WATER, Outbox
+from httpx2_trio_ws._inbox import Inbox
+from httpx2_trio_ws._outbox import Outbox
 from httpx2_trio_ws._protocol import BINARY, Connection
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
+from httpx2_trio_ws._watermarks import HIGH_WATER, MAX_SIZE
 
 from .memory import memory_session
 from .protocol._reference import unmask

@@ -38,10 +38,11 @@ from ._exceptions import (
     WebSocketProtocolError,
 )
 from ._inbox import Inbox
-from ._outbox import HIGH_WATER, Outbox
+from ._outbox import Outbox
 from ._protocol import Keepalive, PingBook, Verdict
 from ._results import Stopwatch
 from ._transport import WRITE_SIZE, CarrierError
+from ._watermarks import HIGH_WATER
 
 if TYPE_CHECKING:
     from ._instruments import Watch
@@ -118,6 +119,11 @@ class Engine:
         self._grace_over = runtime.event()
         self._closed_here = False
         self._read_all = False
+
+    @property
+    def closed(self) -> bool:
+        """Nothing can be sent any more."""
+        return self.no_send is not None
 
     # -- loops ---------------------------------------------------------------------------------
 

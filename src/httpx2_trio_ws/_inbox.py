@@ -14,12 +14,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ._watermarks import MAX_SIZE, resume_at
+
 if TYPE_CHECKING:
     from ._protocol import Message
     from ._runtime import Event, Runtime
-
-# Reading stops above so many characters and bytes in the queue, however few messages they are.
-MAX_SIZE = 2**20
 
 
 class Inbox:
@@ -87,13 +86,7 @@ class Inbox:
             self._size_at_most = sum(map(len, messages))
             if self._size_at_most < MAX_SIZE:
                 return False
-        keep = size = 0
-        for message in reversed(messages):
-            size += len(message)
-            if size > MAX_SIZE // 2:
-                break
-            keep += 1
-        self.resume_at = min(keep, self._max_messages // 2)
+        self.resume_at = resume_at(messages, self._max_messages)
         self.credit = 0
         return True
 

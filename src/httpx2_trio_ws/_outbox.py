@@ -23,14 +23,11 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from ._protocol import TEXT
+from ._watermarks import HIGH_WATER, LOW_WATER
 
 if TYPE_CHECKING:
     from ._protocol import Connection
     from ._runtime import Event, Runtime
-
-# Above so many bytes queued, senders wait; they go on below a quarter of that.
-HIGH_WATER = 65536
-LOW_WATER = HIGH_WATER // 4
 
 
 # A write costs some ten microseconds. Who sends again so soon after one is about to pay that more often than need be.

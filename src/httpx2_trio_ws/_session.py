@@ -7,10 +7,11 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
-from ._outbox import HIGH_WATER
 from ._protocol import BINARY, TEXT, check_close, check_payload
 from ._results import PongWaiter, Statistics, statistics
+from ._state import SessionState
 from ._transport import CarrierError
+from ._watermarks import HIGH_WATER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     import httpx2
 
     from ._engine import Engine
+    from ._inbox import Inbox
+    from ._outbox import Outbox
 
 # A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
 # than some messages do.
 _CALLS_PER_TURN = 64
 
 
-class Session:
+class Session(SessionState["Engine"]):
     """An open WebSocket session.
 
     Sessions come from :func:`open_websocket` and its kin; they are not made by hand. All methods may be
@@ -41,37 +44,22 @@ class Session:
         "__weakref__",
         "_budget",
         "_connection",
-        "_engine",
         "_inbox",
         "_is_cancelled",
         "_messages",
         "_outbox",
-        "_response",
         "_runtime",
-        "_subprotocol",
     )
 
     def __init__(self, engine: Engine, response: httpx2.Response, subprotocol: str | None) -> None:
-        self._engine = engine
+        super().__init__(engine, response, subprotocol)
         self._runtime = engine.runtime
         self._is_cancelled = engine.runtime.is_cancelled
         self._connection = engine.connection
         self._inbox = engine.inbox
         self._messages = engine.inbox.messages
         self._outbox = engine.outbox
-        self._response = response
-        self._subprotocol = subprotocol
         self._budget = _CALLS_PER_TURN
-
-    def __repr__(self) -> str:
-        url = self._response.request.url
-        scheme = "wss" if url.scheme == "https" else "ws"
-        state = "open"
-        if self.closed:
-            code = self.close_code
-            state = "closing" if code is None else f"closed, {code}"
-        where = url.copy_with(scheme=scheme, userinfo=b"", query=None)  # both may be secret
-        return f"<{type(self).__name__} {where} ({state})>"
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -107,8 +95,7 @@ class Session:
                 inbox.taken()
             # The turn of others comes after the message has been taken, so that the order of calls is kept.
             await self._count_call()
-        self._revoke()
-        self._budget -= inbox.grant(self._budget - 1)
+        self._allow(inbox)
         return message
 
     async def receive_text(self) -> str:
@@ -246,8 +233,7 @@ class Session:
             # The turn of others comes after the message has its place, so that the order of calls is kept.
             await self._count_call()
             if engine.no_send is None:
-                self._revoke()
-                self._budget -= outbox.grant(self._budget - 1)
+                self._allow(outbox)
 
     async def _send_lone(self, parts: Iterator[bytes]) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
@@ -296,10 +282,11 @@ class Session:
         self._outbox.last_lone = -math.inf
         self._budget = _CALLS_PER_TURN
 
-    def _revoke(self) -> None:
-        """Take back what was granted and not used, so that no more than the budget is granted in all."""
+    def _allow(self, box: Inbox | Outbox) -> None:
+        """Grant what is left, but for one call, to receiving or to sending; what the other had and has not used, too."""
         self._budget += self._inbox.credit + self._outbox.credit
         self._inbox.credit = self._outbox.credit = 0
+        self._budget -= box.grant(self._budget - 1)
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -406,42 +393,6 @@ class Session:
             engine.raise_ended(engine.failure)
 
     # -- state ---------------------------------------------------------------------------------
-
-    @property
-    def response(self) -> httpx2.Response:
-        """The response to the handshake: status 101, headers, cookies, history."""
-        return self._response
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that the server chose, or ``None``."""
-        return self._subprotocol
-
-    @property
-    def latency(self) -> float | None:
-        """The last round trip of a ping, keepalive's or the application's, in seconds; ``None`` before one."""
-        return self._engine.latency
-
-    @property
-    def closed(self) -> bool:
-        """The session has ended: nothing can be sent. Messages may still wait to be received."""
-        return self._engine.no_send is not None
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code that the peer sent; 1006 if the connection ended without one; ``None`` before."""
-        peer_close = self._connection.peer_close
-        if peer_close is not None:
-            return int(peer_close.code)
-        return 1006 if self._engine.done.is_set() or self._engine.failure is not None else None
-
-    @property
-    def close_reason(self) -> str | None:
-        """The close reason that the peer sent; empty if the connection ended without one; ``None`` before."""
-        peer_close = self._connection.peer_close
-        if peer_close is not None:
-            return peer_close.reason
-        return None if self.close_code is None else ""
 
     def statistics(self) -> Statistics:
         """What the session has done so far. May be called in any thread."""

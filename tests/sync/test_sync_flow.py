@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from httpx2_trio_ws._sync import _inbox, _outbox, _reader
+from httpx2_trio_ws._sync import _reader
 from httpx2_trio_ws._sync._poller import Poller
+from httpx2_trio_ws._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws.sync import WebSocketClosedError, WebSocketKeepaliveTimeout
 from tests.handshake_support import server_context
 from tests.memory import BINARY, CLOSE, PING, PONG, TEXT, Frame, frame, text
@@ -65,7 +66,7 @@ def test_a_full_queue_stops_reading(queue_size: int, size: int) -> None:
         steady(lambda: ws.statistics().bytes_received)
         queued = ws.statistics().queued_messages
         assert queued <= queue_size
-        assert queued * size <= _inbox.MAX_SIZE + size
+        assert queued * size <= MAX_SIZE + size
         if size > 10:
             assert ws.statistics().bytes_received < count * size
         for number in range(count):
@@ -121,7 +122,7 @@ def test_a_burst_waits_for_the_peer(options: dict[str, Any]) -> None:
         sending = Task(burst)
         for number in range(count):
             assert peer.receive().payload.startswith(b"%d " % number)
-        assert sending.result() <= _outbox.HIGH_WATER + 1000
+        assert sending.result() <= HIGH_WATER + 1000
         peer.begin(peer.answer_close)
 
 
@@ -184,8 +185,8 @@ def test_a_peer_that_pings_and_does_not_read_is_not_read_from() -> None:
         peer.socket.settimeout(0.1)
         with pytest.raises(TimeoutError):
             flood(peer)
-        assert ws.statistics().unsent_bytes > _outbox.HIGH_WATER
-        assert ws._outbox.control_size < 2 * _outbox.HIGH_WATER
+        assert ws.statistics().unsent_bytes > HIGH_WATER
+        assert ws._outbox.control_size < 2 * HIGH_WATER
     with pytest.raises(WebSocketClosedError):
         first.result()
 

@@ -16,6 +16,7 @@ import pytest
 from httpx2_trio_ws._sync import _inbox, _outbox, _reader
 from httpx2_trio_ws._sync._carrier import StreamCarrier
 from httpx2_trio_ws._sync._waiting import Signal
+from httpx2_trio_ws._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws.sync import WebSocketNetworkError, open_websocket
 from tests.handshake_support import site
 
@@ -88,7 +89,7 @@ def test_whatever_is_written_when_frames_stay_whole_and_control_frames_go_ahead(
     due: list[int] = []
     for _ in range(300):
         action = dice.random()
-        if action < 0.5 and wire.outbox.size <= _outbox.HIGH_WATER:
+        if action < 0.5 and wire.outbox.size <= HIGH_WATER:
             assert wire.outbox.send(message(sent, dice.choice((0, 10, 1000))), text=True) is None
             sent += 1
         elif action < 0.6:
@@ -247,7 +248,7 @@ def test_messages_that_are_taken_while_the_reader_looks() -> None:
 def test_a_queue_that_was_large() -> None:
     """Its size is counted anew when it comes to the limit."""
     inbox = _inbox.Inbox(100, lambda: None)
-    inbox.put(["x" * _inbox.MAX_SIZE])
+    inbox.put(["x" * MAX_SIZE])
     assert inbox.is_full()
     assert inbox.room == 99
     inbox.messages.clear()

@@ -36,11 +36,14 @@ _keys: list[bytes] = []
 getattr(os, "register_at_fork", dict)(after_in_child=_keys.clear)  # Windows has no fork
 
 
-def _new_key() -> bytes:
-    """Draw anew; return one key, and keep the others."""
+def _key() -> bytes:
+    """A key that has not been used."""
     key: bytes
-    key, *others = _BLOCK.unpack(os.urandom(_BLOCK.size))
-    _keys.extend(others)
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key, *others = _BLOCK.unpack(os.urandom(_BLOCK.size))
+        _keys.extend(others)
     return key
 
 
@@ -58,10 +61,7 @@ def masked_frame(payload: bytes | bytearray | memoryview, kind: int) -> bytes:
         payload: as it is sent, before masking.
         kind: :data:`TEXT` or :data:`BINARY`, with :data:`COMPRESSED` if it is.
     """
-    try:
-        key = _keys.pop()
-    except IndexError:
-        key = _new_key()
+    key = _key()
     length = len(payload)
     head = _SMALL[kind][length] if length < 126 else _head(kind, length)
     return b"".join((head, key, apply_mask(payload, key)))
@@ -73,10 +73,7 @@ def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:
     A part is short enough for its memory to be used again for the next. For a whole frame it comes from the system, page
     by page, which costs more than masking it.
     """
-    try:
-        key = _keys.pop()
-    except IndexError:
-        key = _new_key()
+    key = _key()
     view = memoryview(payload)
     yield b"".join((_head(kind, len(payload)), key, apply_mask(view[:PART], key)))
     for start in range(PART, len(payload), PART):
@@ -91,7 +88,7 @@ def masked_frames(payloads: list[bytes], kind: int) -> list[bytes]:
         try:
             key = pop()
         except IndexError:
-            key = _new_key()
+            key = _key()
         length = len(payload)
         append(join((small[length] if length < 126 else _head(kind, length), key, mask(payload, key))))
     return frames

@@ -13,6 +13,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from httpx2_trio_ws._watermarks import MAX_SIZE, resume_at
+
 from ._waiting import Waiter
 
 if TYPE_CHECKING:
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
     from httpx2_trio_ws._exceptions import WebSocketException
     from httpx2_trio_ws._protocol import Message
-
-# Reading stops above so many characters and bytes in the queue, however few messages they are.
-MAX_SIZE = 2**20
 
 
 class _Receiver(Waiter):
@@ -137,13 +136,7 @@ class Inbox:
         self._size_at_most = sum(map(len, messages))
         if len(messages) < self._max_messages and self._size_at_most < MAX_SIZE:
             return False
-        keep = size = 0
-        for message in reversed(messages):
-            size += len(message)
-            if size > MAX_SIZE // 2:
-                break
-            keep += 1
-        self.resume_at = min(keep, self._max_messages // 2)
+        self.resume_at = resume_at(messages, self._max_messages)
         if len(self.messages) <= self.resume_at:  # taken before anyone could know
             self.resume_at = -1
             return False

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._exceptions import WebSocketNetworkError
 from httpx2_trio_ws._protocol import BINARY, TEXT
+from httpx2_trio_ws._watermarks import HIGH_WATER, LOW_WATER
 
 from ._waiting import Waiter
 
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._protocol import Connection
 
 BATCH = 65536
-# Above so many bytes queued, senders wait; they go on below a quarter of that.
-HIGH_WATER = 65536
-LOW_WATER = HIGH_WATER // 4
 # The last try to write takes so many bytes, and a close frame.
 LAST = 16384
 # A control frame has so many bytes at most.

@@ -24,10 +24,11 @@ from httpx2_trio_ws._exceptions import (
 )
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 from httpx2_trio_ws._results import Stopwatch
+from httpx2_trio_ws._watermarks import HIGH_WATER
 
 from ._carrier import read_stream
 from ._inbox import Inbox
-from ._outbox import HIGH_WATER, Outbox
+from ._outbox import Outbox
 from ._pings import Pings
 from ._poller import READ, WRITE, Poller
 from ._waiting import Signal

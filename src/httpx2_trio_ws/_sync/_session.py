@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import check_close, check_payload
 from httpx2_trio_ws._results import Statistics, statistics
+from httpx2_trio_ws._state import SessionState
 
 from ._waiting import check_timeout
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ._pings import Ping
 
 
-class SyncWebSocketSession:
+class SyncWebSocketSession(SessionState["Engine"]):
     """An open WebSocket session, for threads.
 
     Sessions come from :func:`open_websocket` and :func:`open_websocket_url`; they are not made by hand. All methods may
@@ -40,25 +41,13 @@ class SyncWebSocketSession:
     A process that forks must not use a session in the child.
     """
 
-    __slots__ = ("__weakref__", "_engine", "_inbox", "_messages", "_outbox", "_response", "_subprotocol")
+    __slots__ = ("__weakref__", "_inbox", "_messages", "_outbox")
 
     def __init__(self, engine: Engine, response: httpx2.Response, subprotocol: str | None) -> None:
-        self._engine = engine
+        super().__init__(engine, response, subprotocol)
         self._inbox = engine.inbox
         self._messages = engine.inbox.messages
         self._outbox = engine.outbox
-        self._response = response
-        self._subprotocol = subprotocol
-
-    def __repr__(self) -> str:
-        url = self._response.request.url
-        scheme = "wss" if url.scheme == "https" else "ws"
-        state = "open"
-        if self.closed:
-            code = self.close_code
-            state = "closing" if code is None else f"closed, {code}"
-        where = url.copy_with(scheme=scheme, userinfo=b"", query=None)  # both may be secret
-        return f"<{type(self).__name__} {where} ({state})>"
 
     def __enter__(self) -> Self:
         return self
@@ -280,42 +269,6 @@ class SyncWebSocketSession:
             engine.raise_ended(engine.failure)
 
     # -- state ---------------------------------------------------------------------------------
-
-    @property
-    def response(self) -> httpx2.Response:
-        """The response to the handshake: status 101, headers, cookies, history."""
-        return self._response
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that the server chose, or ``None``."""
-        return self._subprotocol
-
-    @property
-    def latency(self) -> float | None:
-        """The last round trip of a ping, keepalive's or the application's, in seconds; ``None`` before one."""
-        return self._engine.pings.latency
-
-    @property
-    def closed(self) -> bool:
-        """The session has ended: nothing can be sent. Messages may still wait to be received."""
-        return self._outbox.error is not None
-
-    @property
-    def close_code(self) -> int | None:
-        """The close code that the peer sent; 1006 if the connection ended without one; ``None`` before."""
-        peer_close = self._engine.connection.peer_close
-        if peer_close is not None:
-            return int(peer_close.code)
-        return 1006 if self._engine.done.is_set() or self._engine.failure is not None else None
-
-    @property
-    def close_reason(self) -> str | None:
-        """The close reason that the peer sent; empty if the connection ended without one; ``None`` before."""
-        peer_close = self._engine.connection.peer_close
-        if peer_close is not None:
-            return peer_close.reason
-        return None if self.close_code is None else ""
 
     def statistics(self) -> Statistics:
         """What the session has done so far."""
