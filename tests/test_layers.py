@@ -86,6 +86,7 @@ SHARED_WITH_SYNC = (
     "_instruments",
     "_options",
     "_protocol",
+    "_proxy_failures",
     "_refusal",
     "_request",
     "_results",

@@ -10,6 +10,7 @@ import httpx2
 from ._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
 from ._handshake import Agreement, check_headers, check_response, http_url, redirected, renew_key, request_headers
 from ._options import HandshakeOptions, OpenOptions, SessionOptions, parse_options
+from ._proxy_failures import ProxySteps
 from ._refusal import read_refusal
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Opening(NamedTuple):
     request: httpx2.Request
     handshake: HandshakeOptions
     session: SessionOptions
+    steps: ProxySteps
+
+    def ready(self, request: httpx2.Request) -> None:
+        """Called with each request before it is sent."""
+        renew_key(request)
+        self.steps.ready(request)
 
 
 def prepare(runtime: Runtime, client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
@@ -42,8 +49,9 @@ def prepare(runtime: Runtime, client: httpx2.AsyncClient, url: httpx2.URL | str,
     check_client(client, httpx2.AsyncClient)
     handshake, session = parse_options(options)
     extensions = dict(handshake.extensions or {})
-    extensions["trace"] = _HalfOpen(runtime, extensions.get("trace")).trace
-    return Opening(runtime, client, build_request(client, url, handshake, extensions), handshake, session)
+    steps = ProxySteps()
+    extensions["trace"] = _HalfOpen(runtime, steps, extensions.get("trace")).trace
+    return Opening(runtime, client, build_request(client, url, handshake, extensions), handshake, session, steps)
 
 
 def build_request(
@@ -110,12 +118,16 @@ class _HalfOpen:
     httpx2 tells of each step through the ``trace`` extension; the user's own is called as well.
     """
 
-    def __init__(self, runtime: Runtime, trace: Callable[[str, Any], Awaitable[None]] | None) -> None:
+    def __init__(
+        self, runtime: Runtime, steps: ProxySteps, trace: Callable[[str, Any], Awaitable[None]] | None
+    ) -> None:
         self._runtime = runtime
+        self._steps = steps
         self._trace = trace
         self._stream: Any = None
 
     async def trace(self, name: str, info: Any) -> None:
+        self._steps.note(name, info)
         step, _, stage = name.partition(".")[2].partition(".")
         connecting = step in _CONNECTING
         if connecting and stage == "complete":
@@ -161,7 +173,7 @@ class HandshakeAuth(httpx2.Auth):
         client: AnyClient,
         *,
         follow: bool,
-        ready: Callable[[httpx2.Request], None] = renew_key,
+        ready: Callable[[httpx2.Request], None],
     ) -> None:
         self._auth = auth
         self._client = client
@@ -224,7 +236,7 @@ def auth_for(
     client: AnyClient,
     request: httpx2.Request,
     handshake: HandshakeOptions,
-    ready: Callable[[httpx2.Request], None] = renew_key,
+    ready: Callable[[httpx2.Request], None],
 ) -> HandshakeAuth:
     """What to send the request with."""
     follow = handshake.follow_redirects
@@ -266,7 +278,7 @@ async def shake_hands(opening: Opening) -> tuple[httpx2.Response, Agreement]:
     scope = runtime.cancel_scope()
     if seconds is not None:
         scope.deadline = runtime.now() + seconds
-    auth = auth_for(opening.client, opening.request, opening.handshake)
+    auth = auth_for(opening.client, opening.request, opening.handshake, opening.ready)
     response = None
     with scope:
         response = await _send(opening, auth)
@@ -292,6 +304,11 @@ async def _send(opening: Opening, auth: HandshakeAuth) -> httpx2.Response:
         return await opening.client.send(opening.request, stream=True, auth=auth, follow_redirects=False)
     except httpx2.PoolTimeout as exc:
         raise full_pool(opening.client, opening.request) from exc
+    except Exception as exc:
+        error = opening.steps.error(exc)
+        if error is exc:
+            raise
+        raise error from exc
 
 
 #: A transport may put into this extension of the request what it waited for in vain.

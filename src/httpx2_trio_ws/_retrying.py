@@ -13,6 +13,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 
+import httpcore2
 import httpx2
 
 from ._exceptions import (
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _STATUSES = frozenset({408, 429, *range(500, 600)}) - {501, 505, 506, 508, 510, 511}
 _CLOSE_CODES = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
 _TRANSIENT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, WebSocketHandshakeTimeout)
-# httpx2 has one exception for all that a proxy may say. It begins with the status of an HTTP proxy; the other text is
+# httpx2 has one exception for all that a proxy may say: it begins with the status of an HTTP proxy; the other text is
 # that of a SOCKS proxy that cannot reach the server.
 _PROXY_SAID = re.compile(r"(\d{3}) |Proxy Server could not connect")
 
@@ -67,19 +68,26 @@ class RetryPolicy:
         """Whether to try again after ``error``, which opening the session has raised.
 
         By default: refusals with one of ``statuses``, :exc:`WebSocketHandshakeTimeout`, and httpx2's timeouts, network
-        errors and ``RemoteProtocolError``; a proxy that says one of ``statuses``, or that it cannot reach the server.
+        errors and ``RemoteProtocolError``; a proxy that cannot be reached, hangs up, says one of ``statuses``, or says
+        that it cannot reach the server.
         Not: a certificate that is not trusted, and ``PoolTimeout``, as the limit is the client's own.
         """
         if isinstance(error, WebSocketUpgradeError):
             return error.response.status_code in self.statuses
         if isinstance(error, httpx2.ProxyError):
-            said = _PROXY_SAID.match(str(error))
-            return said is not None and (said[1] is None or int(said[1]) in self.statuses)
+            return self._retry_proxy(error)
         if isinstance(error, httpx2.PoolTimeout):
             return False
         return isinstance(error, _TRANSIENT) and not any(
             isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)
         )
+
+    def _retry_proxy(self, error: httpx2.ProxyError) -> bool:
+        *_, last = (cause for cause in causes(error) if isinstance(cause, (httpx2.ProxyError, httpcore2.ProxyError)))
+        if last.__cause__ is not None:  # it said nothing: it was not there, or hung up
+            return not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(last))
+        said = _PROXY_SAID.match(str(last))
+        return said is not None and (said[1] is None or int(said[1]) in self.statuses)
 
     def retry_session(self, error: WebSocketException) -> bool:
         """Whether to try again after ``error``, which has ended the session.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from httpx2_trio_ws._handshake import renew_key
+from httpx2_trio_ws._proxy_failures import ProxySteps
 
 from ._waiting import Signal
 
@@ -128,6 +129,7 @@ class Steps:
     def __init__(self, deadline: Deadline, trace: Callable[[str, Any], object] | None) -> None:
         self._deadline = deadline
         self._trace = trace
+        self.proxy = ProxySteps()
         self._stream: Any = None
         # The timeouts of the request now sent, and what they were before they were cut.
         self._timeouts: dict[str, Any] = {}
@@ -141,6 +143,7 @@ class Steps:
             httpx2.TimeoutException: it is too late.
         """
         renew_key(request)
+        self.proxy.ready(request)
         left = self._deadline.at - time.monotonic()
         if left <= 0:
             raise httpx2.TimeoutException("no time is left", request=request)
@@ -153,6 +156,7 @@ class Steps:
 
     def trace(self, name: str, info: Any) -> None:
         """httpx2 has begun, done or failed a step."""
+        self.proxy.note(name, info)
         keep = False
         try:
             step, _, stage = name.partition(".")[2].partition(".")

@@ -112,12 +112,15 @@ def shake_hands(
     try:
         try:
             response = client.send(request, stream=True, auth=auth, follow_redirects=False)
-        except httpx2.TransportError as exc:
-            if deadline.passed():
+        except Exception as exc:
+            error = steps.proxy.error(exc)
+            if isinstance(error, httpx2.TransportError) and deadline.passed():
                 raise late from exc
             if isinstance(exc, httpx2.PoolTimeout):
                 raise full_pool(client, request) from exc
-            raise
+            if error is exc:
+                raise
+            raise error from exc
         agreement = _check(response, auth, handshake)
         deadline.end(late)
     except BaseException:

@@ -1,0 +1,86 @@
+"""A proxy that fails is told as one: :exc:`httpx2.ProxyError`, with the proxy's address.
+
+httpx2 raises what the step raised at which it failed: a ``ConnectError`` like any other where the proxy is not there, a
+``RemoteProtocolError`` where it hangs up on ``CONNECT``, and from a SOCKS proxy that hangs up socksio's own exception,
+which is no ``httpx2.TransportError``. Which step it was, and whether that was on the way to a proxy, its ``trace``
+extension tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNREACHABLE = "cannot be reached"
+NO_TUNNEL = "has not opened a tunnel"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_CONNECTING = ("connect_tcp", "start_tls")
+
+
+class ProxySteps:
+    """How far a request has come on its way through a proxy, if there is one."""
+
+    def __init__(self) -> None:
+        self._request: httpx2.Request | None = None
+        self._target: tuple[str, int | None] = ("", None)
+        self._proxy = ""
+        self._trouble = ""
+        self._failed: BaseException | None = None
+
+    def ready(self, request: httpx2.Request) -> None:
+        """A request is about to be sent."""
+        self._request, url = request, request.url
+        self._target = (url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS.get(url.scheme))
+        self._proxy = self._trouble = ""
+
+    def note(self, name: str, info: dict[str, Any]) -> None:
+        """A step of httpx2, as its ``trace`` extension tells of it."""
+        source, _, rest = name.partition(".")
+        step, _, stage = rest.partition(".")
+        if stage == "failed":
+            self._failed = info["exception"]
+            return
+        started = stage == "started"
+        if step == "connect_tcp" and started:
+            address = (info["host"], info["port"])
+            self._proxy = "" if address == self._target else f"{address[0]}:{address[1]}"
+        if step in _CONNECTING:
+            # Inside a tunnel, TLS is spoken with the server: "proxy" and "socks" have one by then.
+            theirs = step == "connect_tcp" or source == "connection"
+            self._trouble = UNREACHABLE if self._proxy and started and theirs else ""
+        elif step == "setup_socks5_connection":
+            self._trouble = NO_TUNNEL if started else ""
+        elif step == "send_request_headers" and started:
+            self._trouble = NO_TUNNEL if info["request"].method == b"CONNECT" else ""
+
+    def error(self, exc: Exception) -> Exception:
+        """What to raise for a request that has failed: ``exc`` itself, unless that was a proxy's doing."""
+        ours = isinstance(exc, httpx2.TransportError)
+        # Anything else may be a hook's own, unless it is what the step has failed with.
+        if not self._trouble or not (ours or exc is self._failed):
+            return exc
+        why = reason(exc) if ours else f"it hung up, or does not speak SOCKS5 ({reason(exc)})"
+        kind = type(exc) if isinstance(exc, httpx2.TimeoutException) else httpx2.ProxyError
+        return kind(failure(self._proxy, self._trouble, why), request=self._request)
+
+
+def failure(proxy: str, trouble: str, why: str) -> str:
+    """What an error of a proxy says."""
+    return f"the proxy {proxy} {trouble}: {why}"
+
+
+def reason(exc: BaseException) -> str:
+    """The first text in the chain of an exception's causes; many of the outer ones have none."""
+    return next((str(error) for error in _chain(exc) if str(error)), type(exc).__name__)
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        yield exc
+        exc = exc.__cause__ or exc.__context__
