@@ -56,7 +56,7 @@ async def test_a_receiver_cancelled_as_a_message_and_the_end_come_leaves_it_to_t
         got, _ = await start_receiving(nursery, ws, 2)
         first.cancel()
         ws._engine.inbox.put(["1"])
-        ws._engine._lost(None)
+        ws._engine._do(ws._engine.life.eof(None, trio.current_time()))
         await trio.testing.wait_all_tasks_blocked()
         assert got == ["1", WebSocketNetworkError]
 

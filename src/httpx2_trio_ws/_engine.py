@@ -23,21 +23,13 @@ dropped.
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
-from ._exceptions import (
-    SendDisconnect,
-    WebSocketClosedError,
-    WebSocketDisconnect,
-    WebSocketException,
-    WebSocketKeepaliveTimeout,
-    WebSocketNetworkError,
-    WebSocketProtocolError,
-)
+from ._exceptions import WebSocketException, WebSocketKeepaliveTimeout
 from ._inbox import Inbox
+from ._life import FAREWELL, Do, Life
 from ._outbox import Outbox
 from ._protocol import Keepalive, PingBook, Verdict
 from ._results import Stopwatch
@@ -51,12 +43,6 @@ if TYPE_CHECKING:
     from ._runtime import Event, Runtime
     from ._transport import Transport
 
-# When the session is cancelled, a close frame on a carrier that cannot write without waiting (TLS) is given so
-# many seconds, and so is closing the connection. It takes that long only if the peer has stopped reading.
-_FAREWELL = 0.1
-# When both close frames have gone their ways, the server should close the connection (RFC 6455 §7.1.1).
-# One that does not is given so many seconds.
-_LINGER = 1.0
 # A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
 _STALL = 0.25
@@ -64,10 +50,6 @@ _STALL = 0.25
 _WAIT = 0.001
 # A write of some bytes costs as much as gathering that many more.
 _WORTH_A_WRITE = 16384
-# When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
-_DRAIN = 1.0
-
-_CLOSED = "the session was closed on our side, by close() or by leaving its block"
 
 
 class PendingPing:
@@ -102,10 +84,7 @@ class Engine:
         #: Reading waits for the application; writing waits for the peer.
         self.consumer_wait = Stopwatch()
         self.peer_wait = Stopwatch()
-        #: What receiving calls raise once the queue is empty, and what sending calls raise.
-        self.no_receive: WebSocketException | None = None
-        self.no_send: WebSocketException | None = None
-        self.failure: WebSocketException | None = None
+        self.life = Life(options.close_timeout_seconds, options.failure_grace_seconds)
         #: Set when nothing is left: no loop, no connection.
         self.done = runtime.event()
         interval = options.keepalive_ping_interval_seconds
@@ -113,17 +92,18 @@ class Engine:
             None if interval is None else Keepalive(interval, options.keepalive_ping_timeout_seconds, runtime.now())
         )
         self._scope = runtime.cancel_scope()
-        self._failed_at = math.inf
         self._grace = options.failure_grace_seconds
-        self._told = False
         self._grace_over = runtime.event()
-        self._closed_here = False
         self._read_all = False
 
     @property
     def closed(self) -> bool:
         """Nothing can be sent any more."""
-        return self.no_send is not None
+        return self.life.sending is not None
+
+    @property
+    def failure(self) -> WebSocketException | None:
+        return self.life.failure
 
     # -- loops ---------------------------------------------------------------------------------
 
@@ -138,7 +118,7 @@ class Engine:
                     await self._receive_loop()
                     loops.cancel_scope.cancel()
         except Exception as exc:  # a bug of ours: it comes out below, and nobody is left waiting
-            self._end(WebSocketClosedError(f"the session was ended by an internal error: {exc!r}"))
+            self._do(self.life.bug(exc, self.runtime.now()))
             raise
         finally:
             with self.runtime.cancel_scope(shield=True):
@@ -147,15 +127,16 @@ class Engine:
 
     async def _tell(self) -> None:
         """Raise a failure that no call has told when its grace is over, or when the block is left."""
-        if self.failure is None or self._told:
+        life = self.life
+        if life.failure is None or life.told:
             return
         try:
-            with self.runtime.cancel_scope(deadline=self._failed_at + self._grace):
+            with self.runtime.cancel_scope(deadline=life.failed_at + self._grace):
                 await self._grace_over.wait()
         finally:
             # Also if we are cancelled here: then the block is being left, and a failure must not be lost on the way.
-            if not self._told:
-                raise self.failure._again()
+            if not life.told:
+                raise life.failure._again()
 
     async def _receive_loop(self) -> None:
         transport, connection = self.transport, self.connection
@@ -164,11 +145,11 @@ class Engine:
                 await transport.pump(self._take)
             except CarrierError as exc:
                 connection.receive_eof()
-                self._lost(exc.__cause__)
+                self._do(self.life.eof(exc.__cause__, self.runtime.now()))
                 return
             if self._read_all:
                 connection.receive_eof()
-                self._lost(None)
+                self._do(self.life.eof(None, self.runtime.now()))
                 return
             await self._make_room()
 
@@ -184,9 +165,9 @@ class Engine:
 
     def _act(self, data: bytes) -> bool:
         """Act on bytes, or on those that were left; false if there is something to wait for before more."""
-        connection, inbox, outbox = self.connection, self.inbox, self.outbox
-        messages = connection.receive_data(data, sys.maxsize if self._closed_here else inbox.room)
-        if messages and not self._closed_here:
+        connection, inbox, outbox, life = self.connection, self.inbox, self.outbox, self.life
+        messages = connection.receive_data(data, sys.maxsize if life.closed_here else inbox.room)
+        if messages and not life.closed_here:
             self.messages_received += len(messages)
             inbox.put(messages)
         if connection.pongs:
@@ -194,14 +175,15 @@ class Engine:
         control = connection.control_to_send()
         if control:
             outbox.push_control(control)
-        if self.no_receive is None:
+        if life.receiving is None:
             self._notice_end()
-        self._linger()
-        self._drain_on()
+        if life.sending is not None:
+            life.progress(self.runtime.now())
+            self._hurry()
         return not (connection.has_input or outbox.control_size > HIGH_WATER or self._must_pause())
 
     def _must_pause(self) -> bool:
-        return self.inbox.is_full() and not self._closed_here
+        return self.inbox.is_full() and not self.life.closed_here
 
     async def _make_room(self) -> None:
         """Wait until there is room, and act on what was left."""
@@ -214,7 +196,7 @@ class Engine:
                 await self._pause()
             elif self.connection.has_input:
                 await self.runtime.checkpoint()  # much has been done without waiting: let others run
-            self._drain_on()
+            self._go_on()
             if not self.connection.has_input or self._act(b""):
                 return
 
@@ -222,7 +204,7 @@ class Engine:
         """Stop reading until the inbox has room; the silence is not held against the peer."""
         if self._keepalive is not None:
             self._keepalive.pause()
-        self._drain_on()
+        self._go_on()
         self.consumer_wait.start()
         self.watch.call("reading_paused")
         await self.inbox.wait_room()
@@ -231,25 +213,28 @@ class Engine:
         if self._keepalive is not None:
             self._keepalive.resume(self.runtime.now())
 
-    @property
-    def _draining(self) -> bool:
-        """A write has failed, and what has arrived is being read to its end."""
-        return self.no_send is not None and self.no_receive is None
+    def _go_on(self) -> None:
+        """Reading has paused, or goes on."""
+        if self.life.draining:
+            self.life.progress(self.runtime.now())
+            self._hurry()
 
-    def _drain_on(self) -> None:
-        """Read on while something comes. While there is no room for it, wait; but not untold beyond the grace."""
-        if self._draining:
-            paused = math.inf if self._told else self._failed_at + max(self._grace, _FAREWELL)
-            self._scope.deadline = paused if self.inbox.resume_at >= 0 else self.runtime.now() + _DRAIN
+    def _hurry(self) -> None:
+        """The session is ending: keep its limit."""
+        life, connection = self.life, self.connection
+        if (connection.peer_close or connection.failure) and self.outbox.is_empty:
+            life.said(self.runtime.now())
+        self._scope.deadline = life.deadline(paused=self.inbox.resume_at >= 0)
 
     async def _send_loop(self) -> None:
         transport, outbox, runtime, peer_wait = self.transport, self.outbox, self.runtime, self.peer_wait
         while True:
             data = outbox.take()
             if data is None:
-                if self.failure is not None and runtime.now() >= self._failed_at + self._grace:
-                    self._scope.cancel()  # the peer has been told why; nothing is left to wait for
-                self._linger()
+                if self.life.sending is not None:
+                    if self.failure is not None and runtime.now() >= self.life.failed_at + self._grace:
+                        self._scope.cancel()  # the peer has been told why; nothing is left to wait for
+                    self._hurry()
                 await outbox.wait_work()
                 continue
             began = runtime.now()
@@ -277,7 +262,7 @@ class Engine:
         outbox = self.outbox
         for _ in range(3):
             gathered = outbox.size
-            in_a_burst = outbox.between_frames and not outbox.control_size and self.no_send is None
+            in_a_burst = outbox.between_frames and not outbox.control_size and self.life.sending is None
             if not in_a_burst or not 0 < gathered < _WORTH_A_WRITE:
                 return
             await self.runtime.checkpoint()
@@ -288,7 +273,7 @@ class Engine:
         runtime = self.runtime
         while True:
             await runtime.sleep_until(keepalive.next_check(runtime.now()))
-            if self.no_send is not None:
+            if self.life.sending is not None:
                 return  # the session is ending, within a limit of its own
             verdict = keepalive.check(runtime.now())
             if verdict is Verdict.PING:
@@ -300,7 +285,7 @@ class Engine:
                 await runtime.checkpoint()
                 await runtime.checkpoint()
                 if keepalive.check(runtime.now()) is Verdict.DEAD:
-                    self._fail(WebSocketKeepaliveTimeout(self._silence()), None)
+                    self._do(self.life.failed(WebSocketKeepaliveTimeout(self._silence()), None, runtime.now()))
                     self._scope.cancel()
 
     def _silence(self) -> str:
@@ -334,94 +319,55 @@ class Engine:
 
     def raise_ended(self, error: WebSocketException | None) -> NoReturn:
         """Raise what ended the session, in one more task; a failure is told by this."""
-        error = error or self.no_send  # nothing but a write has failed yet, and this waits for a pong
+        error = error or self.life.sending  # nothing but a write has failed yet, and this waits for a pong
         assert error is not None
         self.told()
         raise error._again()
 
     def told(self) -> None:
         """The user knows of a failure, or does not want to: it is not raised in the nursery."""
-        if not self._told:
-            self._told = True
+        if not self.life.told:
+            self.life.told = True
             self._grace_over.set()
-            self._drain_on()
+            self._go_on()
 
-    def _end(self, error: WebSocketException) -> None:
-        """From now on every call raises ``error``; those that wait are woken."""
-        self.no_receive = self.no_send = error
-        if isinstance(error, WebSocketDisconnect):
-            self.no_send = SendDisconnect(error.code, error.reason)
-        self.inbox.wake()
-        self.outbox.release_turns()
-        self._forget_pings()
-        self._end_soon()
-
-    def _forget_pings(self) -> None:
-        for ping in self.pings.forget():
-            if ping.event is not None:
-                ping.event.set()
-
-    def _end_soon(self) -> None:
-        """Whatever the peer does or does not do, the loops end within the close timeout."""
-        limit = self.runtime.now() + self.options.close_timeout_seconds
-        self._scope.deadline = min(self._scope.deadline, limit, self._failed_at + max(self._grace, _FAREWELL))
-
-    def _linger(self) -> None:
-        """If both sides have said that it is over, only the end of the connection is left to wait for."""
-        connection = self.connection
-        if (connection.peer_close or connection.failure) and self.outbox.is_empty:
-            self._scope.deadline = min(self._scope.deadline, self.runtime.now() + _LINGER)
+    def _do(self, do: Do) -> None:
+        """What the session's end asks for."""
+        if do & Do.BREAK_OUT:
+            self.outbox.broken()
+        if do & Do.DISCARD_OUT:
+            self.outbox.discard()
+        if do & Do.WAKE:
+            self.inbox.wake()
+            self.outbox.release_turns()
+        if do & Do.FORGET_PINGS:
+            for ping in self.pings.forget():
+                if ping.event is not None:
+                    ping.event.set()
+        if do & Do.DISCARD_IN:
+            self.inbox.discard()
+        if do:
+            self._hurry()
 
     def _notice_end(self) -> None:
         """End the session if what was just received does."""
         failure, peer_close = self.connection.failure, self.connection.peer_close
         if failure is not None:
-            self._fail(WebSocketProtocolError(failure.code, failure.reason), None)
+            self._do(self.life.peer_violated(failure.code, failure.reason, self.runtime.now()))
         elif peer_close is not None:
-            self._end(WebSocketDisconnect(int(peer_close.code), peer_close.reason))
-            self.outbox.discard()
-
-    def _fail(self, error: WebSocketException, cause: BaseException | None) -> None:
-        """The session has failed, unless it has ended already."""
-        if self.no_receive is not None:
-            return
-        error.__cause__ = cause
-        self.failure = error
-        self._failed_at = min(self._failed_at, self.runtime.now())
-        self.outbox.discard()
-        self._end(error)
-
-    def _lost(self, cause: BaseException | None) -> None:
-        """Nothing more will be received."""
-        if self._draining and self.no_send is not None:
-            self._fail(self.no_send, self.no_send.__cause__)
-        else:
-            how = "the peer ended it" if cause is None else str(cause) or type(cause).__name__
-            self._fail(WebSocketNetworkError(f"the connection was lost without a close frame: {how}"), cause)
+            self._do(self.life.peer_closed(int(peer_close.code), peer_close.reason, self.runtime.now()))
 
     def write_failed(self, exc: CarrierError) -> None:
-        """Nothing can be sent any more. What has arrived is still read, as far as it comes soon."""
-        if self.no_send is None:
-            how = str(exc.__cause__) or type(exc.__cause__).__name__
-            self.no_send = WebSocketNetworkError(f"the connection was lost while sending: {how}")
-            self.no_send.__cause__ = exc.__cause__
-            self._failed_at = self.runtime.now()
-            self._forget_pings()
-        self.outbox.broken()
-        self._drain_on()
+        """Nothing can be sent any more."""
+        self._do(self.life.write_failed(exc.__cause__, self.runtime.now()))
 
     def begin_close(self, code: int, reason: str) -> None:
         """Close from our side: flush what was sent, then the close frame. Does not wait."""
-        if self._closed_here:
-            return
-        if self._draining:
-            self._lost(None)
-        self._closed_here = True
-        self._grace_over.set()  # a failure that was not told is raised now
-        if self.connection.is_open and self.no_send is None:
+        do = self.life.close(self.runtime.now(), can_say=self.connection.is_open)
+        if do & Do.CLOSE_FRAME:
             self.outbox.push_frame(self.connection.close(code, reason))
-        self._end(self.failure or WebSocketClosedError(_CLOSED))
-        self.inbox.discard()
+        self._do(do)
+        self._grace_over.set()  # a failure that was not told is raised now
 
     def cancel(self) -> None:
         """Drop the connection now. Does not wait."""
@@ -435,14 +381,11 @@ class Engine:
         """Say goodbye if that takes no waiting, and close the connection."""
         self.consumer_wait.stop()
         self.peer_wait.stop()
-        if self._draining:
-            self._lost(None)  # a write had failed, and nothing more came
         outbox, transport = self.outbox, self.transport
-        goodbye = b""
-        if self.no_send is None:
-            goodbye = self.connection.close(1001, "")
-            self._end(WebSocketClosedError("the session was cancelled"))
-        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + _FAREWELL)
+        do = self.life.drop("the session was cancelled", self.runtime.now())
+        goodbye = self.connection.close(1001, "") if do & Do.CLOSE_FRAME else b""
+        self._do(do)
+        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL)
         with contextlib.suppress(CarrierError), limit:
             if outbox.between_frames:
                 rest = outbox.rest(WRITE_SIZE) + goodbye
@@ -452,7 +395,7 @@ class Engine:
                     while rest:
                         rest = rest[await transport.write(memoryview(rest)) :]
         outbox.discard()
-        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + _FAREWELL)
+        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL)
         with limit, contextlib.suppress(Exception):
             # A connection that cannot be closed properly is gone all the same.
             await transport.aclose()

@@ -1,13 +1,4 @@
-"""Frames on their way out.
-
-Three places, in the order in which they are written:
-
-1. the rest of a frame of which a part is on the wire already;
-2. control frames: pongs, pings, the close frame that answers the peer's;
-3. messages, in the order of the calls, and after them the close frame of our own ``close()``.
-
-Control frames thus wait for the frame now on the wire, and for nothing else of ours. Messages are
-coalesced: the send loop takes all that have gathered, and makes their frames and one write of them.
+"""The frames of a session on an event loop, and who waits for them.
 
 ``idle`` is true while the send loop sleeps with nothing to write. Whoever sends then may write on its own
 (a *lone* message). Whoever sends while it is not, or very soon after a lone message and without having waited for
@@ -19,13 +10,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING
 
+from ._frames import FrameQueue
 from ._protocol import TEXT
 from ._watermarks import HIGH_WATER, LOW_WATER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._protocol import Connection
     from ._runtime import Event, Runtime
 
@@ -47,59 +40,38 @@ class _Turn:
         self.came = False
 
 
-class Outbox:
+class Outbox(FrameQueue):
     """The frames of one session that wait to be written."""
 
     __slots__ = (
-        "_batch",
         "_connection",
-        "_control",
-        "_discarded",
         "_drained",
         "_dropped",
-        "_frames",
         "_handed",
         "_kind",
-        "_on_wire",
-        "_part_written",
         "_payloads",
         "_runtime",
         "_turns",
         "_wake",
-        "_written",
-        "control_size",
         "credit",
         "idle",
         "last_lone",
-        "size",
     )
 
     def __init__(self, runtime: Runtime, connection: Connection) -> None:
         self._runtime = runtime
         self._connection = connection
-        # Frames that were made and then put back, and payloads after them, all of one kind, whose frames are made when
-        # they are taken: that takes half as long when it is done for many at once.
-        self._frames: list[bytes] = []
+        super().__init__()
+        # Payloads, all of one kind, whose frames are made when they are taken: that takes half as long when it is done
+        # for many at once.
         self._payloads: list[bytes] = []
         self._kind = TEXT
-        self._control: list[bytes] = []
-        self._on_wire: memoryview | None = None
-        # The message frames in what is now on the wire, to find the next place between two frames.
-        self._batch: list[bytes] = []
-        # The first of them is only the rest of one, and the beginning was written before.
-        self._part_written = False
         self._wake: Event = runtime.event()
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: deque[_Turn] = deque()
-        self._discarded = False
         self._dropped = 0
         self._handed: deque[tuple[int, Event]] = deque()
         self._drained: Event | None = None
-        self._written = 0
-        #: Bytes of messages that have not been handed to the transport; uncompressed, for those that only wait.
-        self.size = 0
-        #: Bytes of control frames that wait.
-        self.control_size = 0
         #: The send loop sleeps and nothing waits.
         self.idle = True
         #: When the last lone message had been written. Who has waited since makes it long ago.
@@ -173,29 +145,24 @@ class Outbox:
 
     def push_frame(self, frame: bytes) -> None:
         """Queue a frame that has been made, after the messages before it."""
-        self._make_frames()
-        self._frames.append(frame)
-        self.size += len(frame)
+        self.add_frame(frame)
         self.wake()
 
     def _make_frames(self) -> None:
         """Of all messages that wait."""
         if self._payloads:
-            self._frames += self._connection.encode_all(self._payloads, self._kind)
+            frames = self._connection.encode_all(self._payloads, self._kind)
             self._payloads.clear()
+            self._frames.extend(frames)
 
     def push_rest(self, rest: bytes) -> None:
         """Queue the rest of a frame, of which the sender has written a part. Only while :attr:`idle`."""
-        self._on_wire = memoryview(rest)
-        self._batch = [rest]
-        self._part_written = True
-        self.size += len(rest)
+        self.add_rest(memoryview(rest))
         self.wake()
 
     def push_control(self, frames: bytes) -> None:
         """Queue control frames, ahead of the messages."""
-        self._control.append(frames)
-        self.control_size += len(frames)
+        self.add_control(frames)
         self.wake()
 
     def wake(self) -> None:
@@ -220,7 +187,7 @@ class Outbox:
     @property
     def only_control(self) -> bool:
         """Control frames are being written, and nothing else waits: a message now is a lone one."""
-        return not self.size and (self._on_wire is not None or bool(self._control))
+        return not self.size and (self._wire is not None or bool(self._control))
 
     # -- for the send loop ---------------------------------------------------------------------
 
@@ -231,59 +198,14 @@ class Outbox:
         self.credit = 0
         await self._wake.wait()
 
-    def take(self) -> memoryview | None:
-        """What to write next; :meth:`wrote` tells how much of it was. ``None`` if there is nothing."""
-        if self._on_wire is None:
-            if self._control:
-                self._batch = []
-                self._on_wire = memoryview(b"".join(self._control))
-                self._clear_control()
-            elif self._frames or self._payloads:
-                # All of them: control frames that come later need not wait for them, see _cut_batch().
-                self._make_frames()
-                self._batch, self._frames = self._frames, []
-                self._on_wire = memoryview(b"".join(self._batch))
-                self.size = len(self._on_wire)
-        elif self._control and self._batch:
-            self._cut_batch()
-        return self._on_wire
-
-    def _cut_batch(self) -> None:
-        """Control frames wait: finish the frame that is part written, and put the others back."""
-        assert self._on_wire is not None
-        left = len(self._on_wire)
-        whole, first = 0, len(self._batch)
-        while first > self._part_written and whole + len(self._batch[first - 1]) <= left:
-            first -= 1
-            whole += len(self._batch[first])
-        if self._discarded:
-            self.size -= whole
-        else:
-            self._frames[:0] = self._batch[first:]
-        del self._batch[first:]
-        self._on_wire = self._on_wire[: left - whole] if left > whole else None
-        if self._on_wire is None:
-            self._batch_done()
-            self.take()
-
     def wrote(self, count: int) -> None:
-        """``count`` bytes of what :meth:`take` gave have been handed to the transport."""
-        assert self._on_wire is not None
-        self._on_wire = self._on_wire[count:]
-        if self._batch:
-            self.size -= count
-        if not self._on_wire:
-            self._on_wire = None
-            self._batch_done()
+        super().wrote(count)
         if not self.size:
             self.credit = 0  # what is sent next may be a lone message
         if self.size <= LOW_WATER:
             self._admit()
 
-    def _batch_done(self) -> None:
-        self._written += len(self._batch)
-        self._batch.clear()
-        self._part_written = False
+    def _on_written(self) -> None:
         handed = self._handed
         while handed and handed[0][0] <= self._written:
             handed.popleft()[1].set()
@@ -291,30 +213,16 @@ class Outbox:
     # -- for the end ---------------------------------------------------------------------------
 
     @property
-    def between_frames(self) -> bool:
-        """No frame is part written."""
-        return self._on_wire is None
-
-    @property
     def is_empty(self) -> bool:
         """Nothing waits and nothing is on the wire."""
-        return self._on_wire is None and not self._control and not self._frames and not self._payloads
+        return self._wire is None and not self._control and not self._frames and not self._payloads
 
-    def rest(self, size: int) -> bytes:
-        """What waits, in order, in whole frames up to ``size`` bytes, for a last try. Only :attr:`between_frames`."""
-        rest = b"".join(self._control)
-        last_kind = partial(self._connection.encode, kind=self._kind)
-        for frame in chain(self._frames, map(last_kind, self._payloads)):
-            if len(rest) + len(frame) > size:
-                break
-            rest += frame
-        return rest
+    def _unmade(self) -> Iterator[bytes]:
+        return map(partial(self._connection.encode, kind=self._kind), self._payloads)
 
     def discard(self) -> None:
         """Write no more messages, apart from the one that is part written."""
-        self._discarded = True
-        self.size = len(self._on_wire) if self._batch and self._on_wire is not None else 0
-        self._frames.clear()
+        self.drop_messages()
         self._dropped += len(self._payloads)
         self._payloads.clear()
         self.release_turns()
@@ -324,13 +232,10 @@ class Outbox:
 
     def broken(self) -> None:
         """Nothing can be written any more."""
-        self._on_wire = None
-        self._clear_control()
+        self.drop_all()
         self.discard()
 
-    def _clear_control(self) -> None:
-        self._control.clear()
-        self.control_size = 0
+    def _on_control(self) -> None:
         if self._drained is not None:
             self._drained.set()
             self._drained = None
@@ -341,3 +246,4 @@ class Outbox:
         for turn in self._turns:
             turn.event.set()
         self._turns.clear()
+        self._on_control()

@@ -170,7 +170,7 @@ class Connecting(AbstractAsyncContextManager[S, bool]):
         """Leave the session's block. Raises what leaves it, unless there is another attempt."""
         loop, block, session = self._loop, self._block, self._session
         del self._block, self._session
-        ended = session._engine.no_receive or session._engine.no_send  # before leaving the block ends the session
+        ended = session._engine.life.receiving or session._engine.life.sending  # before leaving the block ends the session
         if isinstance(ended, WebSocketClosedError):
             ended = None  # by the block itself
         if loop._runtime.now() - self._opened_at >= loop._backoff.stable_seconds:

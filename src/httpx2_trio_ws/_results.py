@@ -130,7 +130,7 @@ class PongWaiter:
         assert ping.event is not None
         await ping.event.wait()
         if ping.round_trip is None:
-            engine.raise_ended(engine.no_receive)
+            engine.raise_ended(engine.life.receiving)
         return ping.round_trip
 
     def __await__(self) -> Generator[Any, Any, float]:

@@ -87,7 +87,7 @@ class Session(SessionState["Engine"]):
             self._new_turn()
             message = await inbox.wait_message()
             if message is None:
-                self._engine.raise_ended(self._engine.no_receive)
+                self._engine.raise_ended(self._engine.life.receiving)
         else:
             await self._runtime.checkpoint_if_cancelled()
             message = messages.popleft()
@@ -215,12 +215,12 @@ class Session(SessionState["Engine"]):
         """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""
         await self._runtime.checkpoint_if_cancelled()
         engine, outbox = self._engine, self._outbox
-        if engine.no_send is None and outbox.must_wait and await outbox.wait_turn((payload, kind)):
+        if engine.life.sending is None and outbox.must_wait and await outbox.wait_turn((payload, kind)):
             self._new_turn()
             return
-        if engine.no_send is not None:
+        if engine.life.sending is not None:
             await self._runtime.checkpoint()
-            engine.raise_ended(engine.no_send)
+            engine.raise_ended(engine.life.sending)
         if outbox.is_lone():
             await self._send_lone(self._connection.encode_parts(payload, kind))
             await self._count_call()
@@ -232,7 +232,7 @@ class Session(SessionState["Engine"]):
             outbox.push(payload, kind)
             # The turn of others comes after the message has its place, so that the order of calls is kept.
             await self._count_call()
-            if engine.no_send is None:
+            if engine.life.sending is None:
                 self._allow(outbox)
 
     async def _send_lone(self, parts: Iterator[bytes]) -> None:
@@ -244,7 +244,7 @@ class Session(SessionState["Engine"]):
                 written = engine.transport.write_now(part)
             except CarrierError as exc:
                 engine.write_failed(exc)
-                engine.raise_ended(engine.no_send)
+                engine.raise_ended(engine.life.sending)
             engine.bytes_sent += written
             sent += written
             if written < len(part):
@@ -257,15 +257,15 @@ class Session(SessionState["Engine"]):
     async def _wait_handed(self) -> None:
         """Wait until the message pushed last has left; if it never will, say why."""
         if not await self._outbox.wait_handed():
-            self._engine.raise_ended(self._engine.no_send)
+            self._engine.raise_ended(self._engine.life.sending)
 
     async def _wait_room(self) -> None:
         """Wait until a send need not wait for earlier ones; raise if none can be sent any more."""
         engine, outbox = self._engine, self._outbox
-        if engine.no_send is None and outbox.must_wait:
+        if engine.life.sending is None and outbox.must_wait:
             await outbox.wait_turn()
-        if engine.no_send is not None:
-            engine.raise_ended(engine.no_send)
+        if engine.life.sending is not None:
+            engine.raise_ended(engine.life.sending)
 
     # -- the turns of others ---------------------------------------------------------------------
 
@@ -322,10 +322,10 @@ class Session(SessionState["Engine"]):
     async def _before_control(self) -> None:
         await self._runtime.checkpoint()
         engine, outbox = self._engine, self._outbox
-        while engine.no_send is None and outbox.control_size > HIGH_WATER:
+        while engine.life.sending is None and outbox.control_size > HIGH_WATER:
             await outbox.wait_control()
-        if engine.no_send is not None:
-            engine.raise_ended(engine.no_send)
+        if engine.life.sending is not None:
+            engine.raise_ended(engine.life.sending)
 
     # -- closing -------------------------------------------------------------------------------
 

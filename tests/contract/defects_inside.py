@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import trio
 
-from httpx2_trio_ws import WebSocketNetworkError, _engine, _outbox, _session
+from httpx2_trio_ws import WebSocketNetworkError, _engine, _life, _outbox, _session
 from httpx2_trio_ws._engine import Engine
 from httpx2_trio_ws._inbox import Inbox
 from httpx2_trio_ws._outbox import Outbox
@@ -179,7 +179,7 @@ class TakesBrokenFramesForClosed(Defective):
 
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_engine, "WebSocketProtocolError", lambda *_: WebSocketNetworkError("broken"))
+        monkeypatch.setattr(_life, "WebSocketProtocolError", lambda *_: WebSocketNetworkError("broken"))
 
 
 class HasNoLimit(Defective):
@@ -285,7 +285,7 @@ class WaitsForThePeerAlways(Defective):
 
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_engine, "_LINGER", 30)
+        monkeypatch.setattr(_life, "LINGER", 30)
 
 
 class ACancelledBlockIsClosedPolitely(Defective):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from httpx2_trio_ws._protocol import Connection
+from httpx2_trio_ws import _life
 from httpx2_trio_ws._sync import _reader
 from httpx2_trio_ws.sync import (
     SyncWebSocketSession,
@@ -214,7 +215,7 @@ def test_a_full_queue_does_not_hold_it(queue_size: int) -> None:
 
 
 def test_a_server_that_does_not_hang_up_is_given_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_reader, "_LINGER", 0.1)
+    monkeypatch.setattr(_life, "LINGER", 0.1)
     began = time.monotonic()
     with played(close_timeout_seconds=60) as (ws, peer):
         peer.send(close_frame(1000))
@@ -233,7 +234,7 @@ def test_waiting_for_the_end_with_a_timeout() -> None:
 @pytest.fixture
 def _short_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has arrived is read on for less than a second."""
-    monkeypatch.setattr(_reader, "_DRAIN", 0.1)
+    monkeypatch.setattr(_life, "DRAIN", 0.1)
 
 
 # -- failures --------------------------------------------------------------------------------------

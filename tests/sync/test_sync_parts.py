@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from httpx2_trio_ws._life import Life
 from httpx2_trio_ws._sync import _inbox, _outbox, _reader
 from httpx2_trio_ws._sync._carrier import StreamCarrier
 from httpx2_trio_ws._sync._waiting import Signal
@@ -37,7 +38,7 @@ class Wire:
     def __init__(self, write_now: Callable[[bytes], int] | None = None) -> None:
         encoder: Any = SimpleNamespace(encode=lambda payload, text: payload)
         self.woken = 0
-        self.outbox = _outbox.Outbox(encoder, None, write_now, self.wake)
+        self.outbox = _outbox.Outbox(encoder, None, write_now, self.wake, Life(5))
         if write_now is None:
             self.outbox._last = 0.0
         self.written = b""
@@ -190,7 +191,7 @@ def test_what_an_interrupted_sender_leaves_is_seen_to_by_whoever_comes_next(
     if see == "send":
         wire.outbox.send(b"<1>", text=True)
     elif see == "end":
-        wire.outbox.end(WebSocketNetworkError("over"), b"[control]")
+        set_end(wire.outbox, WebSocketNetworkError("over"), b"[control]")
     elif see == "last words":
         assert wire.outbox.last_words(b"goodbye") == b"", "not into the middle of a frame"
     while wire.write(sys.maxsize):
@@ -228,18 +229,18 @@ class Racing(deque[Any]):
 
 
 def test_a_message_that_another_thread_takes_first() -> None:
-    inbox = _inbox.Inbox(4, lambda: None)
+    inbox = _inbox.Inbox(4, lambda: None, Life(5))
     inbox.messages = Racing("a")
     with pytest.raises(TimeoutError):
         inbox.wait(0)
     inbox.messages.append("b")
-    inbox.end(WebSocketNetworkError("over"))
+    set_end(inbox, WebSocketNetworkError("over"), )
     assert inbox.wait(0) is None
 
 
 def test_messages_that_are_taken_while_the_reader_looks() -> None:
     woken: list[bool] = []
-    inbox = _inbox.Inbox(4, lambda: woken.append(True))
+    inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5))
     inbox.messages = Racing("abcd")
     assert not inbox.is_full(), "it was, a moment ago"
     assert inbox.resume_at == -1
@@ -247,7 +248,7 @@ def test_messages_that_are_taken_while_the_reader_looks() -> None:
 
 def test_a_queue_that_was_large() -> None:
     """Its size is counted anew when it comes to the limit."""
-    inbox = _inbox.Inbox(100, lambda: None)
+    inbox = _inbox.Inbox(100, lambda: None, Life(5))
     inbox.put(["x" * MAX_SIZE])
     assert inbox.is_full()
     assert inbox.room == 99
@@ -259,7 +260,7 @@ def test_a_queue_that_was_large() -> None:
 def test_a_receiver_that_comes_when_the_reader_waits_for_room() -> None:
     """It may be that nobody has told the reader: so who waits does."""
     woken: list[bool] = []
-    inbox = _inbox.Inbox(4, lambda: woken.append(True))
+    inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5))
     inbox.resume_at = 2
     with pytest.raises(TimeoutError):
         inbox.wait(0)
@@ -358,11 +359,11 @@ def test_a_connection_that_ends_with_its_101(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_ping_that_is_ordered_as_the_session_ends() -> None:
     with played() as (ws, peer):
         peer.begin(peer.answer_close)
-        ws._outbox.end(WebSocketNetworkError("just now"))
+        set_end(ws._outbox, WebSocketNetworkError("just now"))
         ws._engine._order(_reader.ControlOrder(ws._engine.connection.ping, b""))
         eventually(lambda: not ws._engine.orders)
         assert ws._outbox.control_size == 0
-        ws._outbox.error = None
+        ws._outbox._life.sending = ws._outbox._life.receiving = None
 
 
 def test_a_block_that_is_left_while_the_interpreter_ends(
@@ -377,3 +378,8 @@ def test_a_block_that_is_left_while_the_interpreter_ends(
             block.__exit__(None, None, None)
         assert not ws.closed
         ws.close()
+
+
+def set_end(box: Any, error: Any, *frame: bytes) -> None:
+    box._life.sending = box._life.receiving = error
+    box.end(*frame)

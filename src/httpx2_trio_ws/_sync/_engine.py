@@ -34,7 +34,6 @@ class Engine(Reader):
         watch: Watch,
     ) -> None:
         super().__init__(response, carrier, connection, deflate, options, watch=watch)
-        self._told = False
         self._thread = threading.Thread(target=self.run, name="WebSocket reader", daemon=True)
 
     def start(self) -> None:
@@ -63,7 +62,7 @@ class Engine(Reader):
         """Raise what ended the session, in one more thread; a failure is told by this."""
         error = error or self.outbox.error  # nothing but a write has failed yet, and this waits for a pong
         assert error is not None
-        self._told = True
+        self.life.told = True
         raise error._again()
 
     def check_sending(self) -> None:
@@ -115,8 +114,8 @@ class Engine(Reader):
 
     def leave(self, exc: BaseException | None) -> None:
         """The block has been left: tell what no call has told, unless the block has an error of its own."""
-        error = self.bug or (None if self._told else self.failure)
-        self.bug, self._told = None, True
+        error = self.bug or (None if self.life.told else self.failure)
+        self.bug, self.life.told = None, True
         if error is None:
             return
         if exc is None:

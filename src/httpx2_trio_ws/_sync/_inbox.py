@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from httpx2_trio_ws._exceptions import WebSocketException
+    from httpx2_trio_ws._life import Life
     from httpx2_trio_ws._protocol import Message
 
 
@@ -42,9 +43,10 @@ class Inbox:
         wake: wakes the reader.
     """
 
-    __slots__ = ("_max_messages", "_receivers", "_size_at_most", "_wake", "error", "lock", "messages", "resume_at")
+    __slots__ = ("_max_messages", "_receivers", "_life", "_size_at_most", "_wake", "lock", "messages", "resume_at")
 
-    def __init__(self, max_messages: int, wake: Callable[[], None]) -> None:
+    def __init__(self, max_messages: int, wake: Callable[[], None], life: Life) -> None:
+        self._life = life
         self.lock = threading.Lock()
         self._max_messages = max_messages
         self._wake = wake
@@ -56,8 +58,11 @@ class Inbox:
         self.messages: deque[Message] = deque()
         #: Reading goes on when so few are left; -1 while it has not stopped.
         self.resume_at = -1
-        #: What receiving calls raise once no message is left.
-        self.error: WebSocketException | None = None
+
+    @property
+    def error(self) -> WebSocketException | None:
+        """What receiving calls raise once no message is left."""
+        return self._life.receiving
 
     # -- for receivers -------------------------------------------------------------------------
 
@@ -142,10 +147,9 @@ class Inbox:
             return False
         return True
 
-    def end(self, error: WebSocketException) -> None:
-        """No more messages will come: who waits, now or later, gets what is left, and then ``error``."""
+    def end(self) -> None:
+        """No more messages will come: who waits, now or later, gets what is left, and then the :attr:`error`."""
         with self.lock:
-            self.error = error
             self._hand_out()
 
     def discard(self) -> None:

@@ -1,13 +1,6 @@
-"""Frames on their way out.
+"""The frames of a blocking session, and the threads that wait for them.
 
-Three places, in the order in which they are written:
-
-1. the rest of what is partly on the wire already;
-2. control frames: pongs, pings, the close frame that answers the peer's;
-3. messages, in the order of the calls, and after them the close frame of our own ``close()``.
-
-Control frames thus wait for the frame now on the wire (of TLS, the record), and for nothing else of ours. Messages
-are coalesced: the reader takes all that have gathered, up to :data:`BATCH` bytes, in one write.
+Messages are coalesced: the reader takes all that have gathered, up to :data:`BATCH` bytes, in one write.
 
 While nothing is queued, a *lone* message is written by the thread that sends it. A message that follows on another
 within :data:`BURST` seconds is part of a *burst* and left for the reader, which writes many at once. Above the
@@ -26,7 +19,7 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from httpx2_trio_ws._exceptions import WebSocketNetworkError
+from httpx2_trio_ws._frames import FrameQueue
 from httpx2_trio_ws._protocol import BINARY, TEXT
 from httpx2_trio_ws._watermarks import HIGH_WATER, LOW_WATER
 
@@ -38,6 +31,7 @@ if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from httpx2_trio_ws._exceptions import WebSocketException
+    from httpx2_trio_ws._life import Life
     from httpx2_trio_ws._protocol import Connection
 
 BATCH = 65536
@@ -52,17 +46,17 @@ BURST = 50e-6
 class _Sender(Waiter):
     """A thread that waits for room, or for its frame to be written."""
 
-    __slots__ = ("done", "frame", "payload", "text")
+    __slots__ = ("done", "number", "payload", "text")
 
     def __init__(self, payload: bytes, *, text: bool) -> None:
         super().__init__()
         self.payload = payload
         self.text = text
-        self.frame: bytes | None = None
+        self.number = 0
         self.done = False
 
 
-class Outbox:
+class Outbox(FrameQueue):
     """The frames of one session that wait to be written.
 
     Args:
@@ -72,24 +66,24 @@ class Outbox:
         wake: wakes the reader.
     """
 
+    batch_size = BATCH
+
     def __init__(
         self,
         connection: Connection,
         deflate: PerMessageDeflate | None,
         write_now: Callable[[bytes], int] | None,
         wake: Callable[[], None],
+        life: Life,
     ) -> None:
+        super().__init__()
+        self._life = life
         self.lock = threading.Lock()
         self._encode = connection.encode
         self._deflate = deflate
         self._encoding = False
         self._write_now = write_now
         self._wake = wake
-        self._frames: deque[bytes] = deque()
-        self._control: list[bytes] = []
-        # What is being written, and the message frames in it, to find the next place between two frames.
-        self._wire: memoryview | None = None
-        self._batch: list[bytes] = []
         # A frame that is written by its sender; and how much of it was, if it was.
         self._lone: tuple[bytes, list[int]] | None = None
         self._last = -math.inf
@@ -98,17 +92,17 @@ class Outbox:
         self._turns: deque[_Sender] = deque()
         self._unwritten: deque[_Sender] = deque()
         self._drained: list[Waiter] = []
-        self._discarded = False
         #: Something is queued, and the reader has been woken for it.
         self.work = False
-        #: What sending calls raise.
-        self.error: WebSocketException | None = None
         #: Writing has failed.
         self.failed = False
-        #: Bytes of messages that have not been handed to the transport.
-        self.size = 0
         self.messages_sent = 0
         self.bytes_sent = 0
+
+    @property
+    def error(self) -> WebSocketException | None:
+        """What sending calls raise."""
+        return self._life.sending
 
     # -- for senders ---------------------------------------------------------------------------
 
@@ -159,8 +153,7 @@ class Outbox:
         burst = now - self._last < BURST
         self._last = now
         if burst or self._write_now is None or not self._is_idle:
-            self.size += len(frame)
-            self._frames.append(frame)
+            self.add_frame(frame)
             if not self.work:
                 self._ask()
             if burst or self.size > len(frame):
@@ -171,7 +164,7 @@ class Outbox:
                 self._last = time.monotonic()
                 return None
         sender = _Sender(b"", text=False)
-        sender.frame = frame
+        sender.number = self._written + len(self._batch) + len(self._frames)
         self._unwritten.append(sender)
         return sender
 
@@ -199,15 +192,14 @@ class Outbox:
         frame, written = self._lone
         count = sum(written)
         if count < len(frame):
-            self._wire, self._batch = memoryview(frame)[count:], [frame]
-            self.size = len(frame) - count
+            self.size = 0
+            self.add_rest(memoryview(frame)[count:])
             self._ask()
         self.bytes_sent += count
         self._lone = None
 
     def _push(self, frame: bytes) -> None:
-        self.size += len(frame)
-        self._frames.append(frame)
+        self.add_frame(frame)
         if not self.work:
             self._ask()
 
@@ -216,11 +208,6 @@ class Outbox:
         self._wake()
 
     # -- for those who send control frames -----------------------------------------------------
-
-    @property
-    def control_size(self) -> int:
-        """Bytes of control frames that wait."""
-        return sum(map(len, self._control.copy())) if self._control else 0
 
     def wait_control(self, ordered: Sized) -> None:
         """Wait until there is room for control frames, beside those that are ordered, or nothing can be sent any more."""
@@ -237,7 +224,7 @@ class Outbox:
     def push_control(self, frames: bytes) -> None:
         """Queue control frames, ahead of the messages."""
         with self.lock:
-            self._control.append(frames)
+            self.add_control(frames)
             self.work = True
 
     def take(self, *, whole: bool) -> memoryview | None:
@@ -249,66 +236,26 @@ class Outbox:
         with self.lock:
             if self._lone is not None:
                 self._settle()
-            if self._wire is not None and self._control and self._batch and not whole:
-                self._cut_batch()
-            if self._wire is None:
-                self._take_next()
-            if self._wire is None:
+            wire = super().take(whole=whole)
+            if wire is None:
                 self.work = False
-            return self._wire
-
-    def _take_next(self) -> None:
-        if self._control:
-            self._wire = memoryview(b"".join(self._control))
-            self._control.clear()
-            self._release_control()
-        elif self._frames:
-            frames, batch = self._frames, self._batch
-            size = 0
-            while frames and (not batch or size + len(frames[0]) <= BATCH):
-                frame = frames.popleft()
-                size += len(frame)
-                batch.append(frame)
-            self._wire = memoryview(b"".join(batch) if len(batch) > 1 else batch[0])
-
-    def _cut_batch(self) -> None:
-        """Control frames wait: finish the frame that is part written, and put the others back."""
-        assert self._wire is not None
-        left = len(self._wire)
-        whole = 0
-        while self._batch and whole + len(self._batch[-1]) <= left:
-            frame = self._batch.pop()
-            whole += len(frame)
-            if self._discarded:
-                self.size -= len(frame)
-            else:
-                self._frames.appendleft(frame)
-        self._wire = self._wire[: left - whole]
-        self._written()
+            return wire
 
     def wrote(self, count: int) -> None:
         """``count`` bytes of what :meth:`take` gave have been handed to the operating system."""
         with self.lock:
-            assert self._wire is not None
             self.bytes_sent += count
-            self._wire = self._wire[count:]
-            if self._batch:
-                self.size -= count
-            self._written()
+            super().wrote(count)
             if self.size <= LOW_WATER:
                 self._admit()
 
-    def _written(self) -> None:
-        """If nothing is left of a batch, tell those who wait for its frames."""
-        if self._wire:
-            return
-        self._wire = None
-        unwritten, batch = self._unwritten, self._batch
-        while unwritten and any(frame is unwritten[0].frame for frame in batch):
+    def _on_written(self) -> None:
+        """Tell those who wait for their frames."""
+        unwritten = self._unwritten
+        while unwritten and unwritten[0].number <= self._written:
             sender = unwritten.popleft()
             sender.done = True
             sender.set()
-        batch.clear()
         if not self._frames:
             self.size = 0  # also where Ctrl-C came before a frame that was counted was queued
 
@@ -323,14 +270,13 @@ class Outbox:
 
     # -- for the end ---------------------------------------------------------------------------
 
-    def end(self, error: WebSocketException, close_frame: bytes = b"") -> None:
-        """From now on sending raises ``error``; what was sent before is written, then ``close_frame``."""
+    def end(self, close_frame: bytes = b"") -> None:
+        """Sending raises from now on; what was sent before is written, then ``close_frame``."""
         with self.lock:
             if self._lone is not None:
                 self._settle()
             if close_frame:
                 self._push(close_frame)
-            self.error = error
             self._release()
 
     def last_words(self, goodbye: bytes) -> bytes:
@@ -340,17 +286,12 @@ class Outbox:
                 self._settle()
             if self._wire is not None:
                 return b""  # a frame is part written
-            last = b"".join(self._control)
-            for frame in self._frames:
-                if len(last) + len(frame) > LAST:
-                    break
-                last += frame
-            return last + goodbye
+            return self.rest(LAST) + goodbye
 
     def discard(self) -> None:
         """Write no more messages, apart from the one that is part written."""
         with self.lock:
-            self._discard()
+            self.drop_messages()
 
     def fail(self, cause: Exception) -> None:
         """Writing has failed."""
@@ -359,30 +300,19 @@ class Outbox:
 
     def _fail(self, cause: Exception) -> None:
         self.failed = True
-        if self.error is None:
-            how = str(cause) or type(cause).__name__
-            self.error = WebSocketNetworkError(f"the connection was lost while sending: {how}")
-            self.error.__cause__ = cause
-        self._wire = None
+        self._life.write_failed(cause, time.monotonic())
+        self.drop_all()
         self._batch.clear()
-        self._control.clear()
-        self._discard()
-        self.size = 0
         self._release()
         self._wake()
-
-    def _discard(self) -> None:
-        self._discarded = True
-        self.size -= sum(map(len, self._frames))
-        self._frames.clear()
 
     def _release(self) -> None:
         """Let all who wait find out what has happened."""
         for senders in (self._turns, self._unwritten):
             while senders:
                 senders.popleft().set()
-        self._release_control()
+        self._on_control()
 
-    def _release_control(self) -> None:
+    def _on_control(self) -> None:
         while self._drained:
             self._drained.pop().set()

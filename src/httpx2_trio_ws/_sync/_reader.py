@@ -11,17 +11,10 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from httpx2_trio_ws._exceptions import (
-    SendDisconnect,
-    WebSocketClosedError,
-    WebSocketDisconnect,
-    WebSocketException,
-    WebSocketKeepaliveTimeout,
-    WebSocketNetworkError,
-    WebSocketProtocolError,
-)
+from httpx2_trio_ws._exceptions import WebSocketException, WebSocketKeepaliveTimeout
+from httpx2_trio_ws._life import CLOSED, Do, Life
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 from httpx2_trio_ws._results import Stopwatch
 from httpx2_trio_ws._watermarks import HIGH_WATER
@@ -44,15 +37,6 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._protocol import Connection
 
     from ._carrier import Carrier
-
-# When both close frames have gone their ways, the server should close the connection (RFC 6455 §7.1.1).
-# One that does not is given so many seconds.
-_LINGER = 1.0
-# When nothing can be sent any more, what has arrived is read until nothing came for so many seconds.
-_DRAIN = 1.0
-
-_CLOSED = "the session was closed on our side, by close() or by leaving its block"
-
 
 class CloseOrder(NamedTuple):
     """Close from our side."""
@@ -84,8 +68,9 @@ class Reader:
         self.connection = connection
         self.watch = watch
         self.poller = Poller(carrier.socket)
-        self.inbox = Inbox(options.queue_size, self.poller.wake)
-        self.outbox = Outbox(connection, deflate, carrier.write_now, self.poller.wake)
+        self.life = Life(options.close_timeout_seconds)
+        self.inbox = Inbox(options.queue_size, self.poller.wake, self.life)
+        self.outbox = Outbox(connection, deflate, carrier.write_now, self.poller.wake, self.life)
         self.pings = Pings()
         self.messages_received = 0
         self.bytes_received = 0
@@ -95,7 +80,6 @@ class Reader:
         #: What other threads want done, and whether they want the connection dropped.
         self.orders: deque[CloseOrder | ControlOrder] = deque()
         self.cancelled = False
-        self.failure: WebSocketException | None = None
         #: An error of our own.
         self.bug: Exception | None = None
         #: Set when nothing is left but the thread's last step.
@@ -115,7 +99,6 @@ class Reader:
             interval, timeout = options.keepalive_ping_interval_seconds, options.keepalive_ping_timeout_seconds
             self._keepalive = Keepalive(interval, timeout, self._now)
             self._due = self._now + interval
-        self._closed_here = False
         self._write_failed = False
         self._paused = False
         self._readable = False
@@ -129,7 +112,7 @@ class Reader:
             self._loop()
         except Exception as exc:  # noqa: BLE001 (a bug of ours: it comes out where the block is left)
             self.bug = exc
-            self._end(WebSocketClosedError(f"the session was ended by an internal error: {exc!r}"))
+            self._tell(self.life.bug, exc)
         finally:
             self.drop()
 
@@ -145,7 +128,7 @@ class Reader:
                 self._notice_write_failure()
             if self.cancelled or now >= self._deadline or (now >= self._due and not self._peer_lives(now)):
                 return
-            if self._paused and (self._closed_here or self.inbox.resume_at < 0):
+            if self._paused and (self.life.closed_here or self.inbox.resume_at < 0):
                 self._resume(now)
             if self._is_reading:
                 if self.connection.has_input:
@@ -196,7 +179,7 @@ class Reader:
                 return False
             verdict = self._verdict(keepalive, now)
         if verdict is Verdict.DEAD:
-            self._fail(WebSocketKeepaliveTimeout(self._silence()), None)
+            self._tell(self.life.failed, WebSocketKeepaliveTimeout(self._silence()), None)
             return False
         # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
         if verdict is Verdict.PING and not self.outbox.control_size:
@@ -242,26 +225,25 @@ class Reader:
     def _take(self, data: bytes) -> None:
         """Act on what was read."""
         connection = self.connection
-        messages = connection.receive_data(data, sys.maxsize if self._closed_here else self.inbox.room)
+        messages = connection.receive_data(data, sys.maxsize if self.life.closed_here else self.inbox.room)
         if connection.pongs:
             for round_trip in self.pings.answered(connection.pongs):
                 self.watch.call("ping_answered", round_trip)
         control = connection.control_to_send()
         if control:
             self.outbox.push_control(control)
-        if messages and not self._closed_here:
+        if messages and not self.life.closed_here:
             self.messages_received += len(messages)
             self.inbox.put(messages)
         if connection.failure is not None or connection.peer_close is not None:
             self._notice_end()
-        if not self._closed_here and self.inbox.is_full():
+        if not self.life.closed_here and self.inbox.is_full():
             self._paused = True
             self.consumer_wait.start()
             self.watch.call("reading_paused")
             if self._keepalive is not None:
                 self._keepalive.pause()
-        if self._write_failed:
-            self._drain_on()
+        self._go_on()
 
     def _resume(self, now: float) -> None:
         """The inbox has room; the silence is not held against the peer."""
@@ -271,7 +253,7 @@ class Reader:
         if self._keepalive is not None:
             self._keepalive.resume(now)
             self._heard_at = None
-        self._drain_on()
+        self._go_on()
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -279,7 +261,7 @@ class Reader:
         """Write what goes without waiting; true if there may be more."""
         data = self.outbox.take(whole=self._carrier.committed)
         if data is None:
-            self._linger()
+            self._hurry()
             return False
         try:
             written = self._carrier.write(data)
@@ -299,74 +281,61 @@ class Reader:
         self._blocked = False
         self.peer_wait.stop()
         self.pings.forget()
-        self._drain_on()
-
-    @property
-    def _draining(self) -> bool:
-        """A write has failed, and what has arrived is being read to its end."""
-        return self.outbox.error is not None and self.inbox.error is None
-
-    def _drain_on(self) -> None:
-        if self._draining:
-            self._deadline = math.inf if self._paused else time.monotonic() + _DRAIN
+        self._hurry()
 
     # -- ends ----------------------------------------------------------------------------------
 
-    def _end(self, error: WebSocketException, close_frame: bytes = b"") -> None:
-        """From now on every call raises ``error``; those that wait are woken."""
-        self.inbox.end(error)
-        sending = SendDisconnect(error.code, error.reason) if isinstance(error, WebSocketDisconnect) else error
-        self.outbox.end(sending, close_frame)
-        self.pings.forget()
-        # Whatever the peer does or does not do, the loop ends within the close timeout.
-        self._deadline = min(self._deadline, time.monotonic() + self._options.close_timeout_seconds)
+    @property
+    def failure(self) -> WebSocketException | None:
+        return self.life.failure
+
+    def _go_on(self) -> None:
+        """Something came, or there is room again."""
+        if self.life.sending is not None:
+            self.life.progress(time.monotonic())
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """If the session is ending, keep its limit."""
+        life, connection = self.life, self.connection
+        if life.sending is not None:
+            if (connection.peer_close or connection.failure) and not self.outbox.work:
+                life.said(time.monotonic())
+            self._deadline = life.deadline(paused=self._paused)
+
+    def _tell(self, happened: Callable[..., Do], *args: Any, code: int = 1000, reason: str = "", **options: Any) -> Do:
+        """Something has happened that ends the session: do what that asks for."""
+        with self.outbox.lock:  # a sender may find meanwhile that writing fails
+            do = happened(*args, now=time.monotonic(), **options)
+        if do & Do.DISCARD_OUT:
+            self.outbox.discard()
+        if do & Do.WAKE:
+            self.inbox.end()
+            self.outbox.end(self.connection.close(code, reason) if do & Do.CLOSE_FRAME else b"")
+        if do & Do.FORGET_PINGS:
+            self.pings.forget()
+        if do & Do.DISCARD_IN:
+            self.inbox.discard()
+        if do:
+            self._hurry()
+        return do
 
     def _notice_end(self) -> None:
         """The peer has closed, or broken the protocol: that ends the session, unless something else has."""
         failure, peer_close = self.connection.failure, self.connection.peer_close
-        if self.inbox.error is None:
-            if failure is not None:
-                self._fail(WebSocketProtocolError(failure.code, failure.reason), None)
-            else:
-                assert peer_close is not None
-                self._end(WebSocketDisconnect(int(peer_close.code), peer_close.reason))
-                self.outbox.discard()
-        if not self.outbox.work:
-            self._linger()
-
-    def _linger(self) -> None:
-        """If both sides have said that it is over, only the end of the connection is left to wait for."""
-        if self.connection.peer_close or self.connection.failure:
-            self._deadline = min(self._deadline, time.monotonic() + _LINGER)
-
-    def _fail(self, error: WebSocketException, cause: BaseException | None) -> None:
-        """The session has failed, unless it has ended already."""
-        if self.inbox.error is None:
-            error.__cause__ = cause
-            self.failure = error
-            self.outbox.discard()
-            self._end(error)
+        if failure is not None:
+            self._tell(self.life.peer_violated, failure.code, failure.reason)
+        elif peer_close is not None:
+            self._tell(self.life.peer_closed, int(peer_close.code), peer_close.reason)
 
     def _lost(self, cause: BaseException | None) -> None:
         """Nothing more will be received, and there is nothing to wait for."""
-        error = self.outbox.error
-        if self._draining and error is not None:
-            self._fail(error, error.__cause__)
-        else:
-            how = "the peer ended it" if cause is None else str(cause) or type(cause).__name__
-            self._fail(WebSocketNetworkError(f"the connection was lost without a close frame: {how}"), cause)
-        self._deadline = -math.inf
+        self._tell(self.life.eof, cause)
+        self._hurry()
 
     def begin_close(self, code: int, reason: str) -> None:
         """Close from our side: flush what was sent, then the close frame. Once all is done, for any thread."""
-        if self._closed_here:
-            return
-        if self._draining:
-            self._lost(None)
-        self._closed_here = True
-        frame = self.connection.close(code, reason) if self.outbox.error is None else b""
-        self._end(self.failure or WebSocketClosedError(_CLOSED), frame)
-        self.inbox.discard()
+        self._tell(self.life.close, can_say=True, code=code, reason=reason)
 
     def drop(self) -> None:
         """Say goodbye if that takes no waiting, and close the connection. For whoever has the claim."""
@@ -383,12 +352,15 @@ class Reader:
             self.watch.closed(self.failure)
 
     def _say_goodbye(self) -> None:
-        if self._draining:
-            self._lost(None)  # a write had failed, and nothing more came
         goodbye = b""
-        if self.outbox.error is None:
+        with self.outbox.lock:
+            do = self.life.drop(CLOSED, time.monotonic())
+        if do & Do.WAKE:
+            self.inbox.end()
+            self.outbox.end()
+            self.pings.forget()
+        if do & Do.CLOSE_FRAME:
             goodbye = self.connection.close(1001, "")
-            self._end(WebSocketClosedError(_CLOSED))
         last = self.outbox.last_words(goodbye)
         if last:
             with contextlib.suppress(Exception):

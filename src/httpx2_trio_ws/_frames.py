@@ -1,0 +1,176 @@
+"""Frames on their way out, without I/O and without anyone who waits: for tasks and for threads.
+
+Three places, in the order in which they are written:
+
+1. the rest of what is partly on the wire already;
+2. control frames: pongs, pings, the close frame that answers the peer's;
+3. messages, in the order of the calls, and after them the close frame of our own ``close()``.
+
+Control frames thus wait for the frame now on the wire, and for nothing else of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class FrameQueue:
+    """See the module's text. Who waits for what is the subclass's: it is told by the methods that begin with ``_on``."""
+
+    __slots__ = ("_batch", "_control", "_discarded", "_frames", "_part_written", "_wire", "_written", "control_size", "size")
+
+    #: One write takes so many bytes of messages, or one message.
+    batch_size = sys.maxsize
+
+    def __init__(self) -> None:
+        self._frames: deque[bytes] = deque()
+        self._control: list[bytes] = []
+        self._wire: memoryview | None = None
+        # The message frames in what is now on the wire, to find the next place between two frames; and whether the
+        # first of them is only the rest of one.
+        self._batch: list[bytes] = []
+        self._part_written = False
+        self._discarded = False
+        self._written = 0
+        #: Bytes of messages that have not been handed to the transport.
+        self.size = 0
+        #: Bytes of control frames that wait.
+        self.control_size = 0
+
+    # -- for the subclass ----------------------------------------------------------------------
+
+    def _make_frames(self) -> None:
+        """Of all that waits in another form."""
+
+    def _unmade(self) -> Iterable[bytes]:
+        """Their frames, for a last try."""
+        return ()
+
+    def _on_written(self) -> None:
+        """So many frames as :attr:`_written` says have been handed to the transport."""
+
+    def _on_control(self) -> None:
+        """No control frame waits any more."""
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def add_frame(self, frame: bytes) -> None:
+        """Queue a frame after the messages before it."""
+        self._make_frames()
+        self._frames.append(frame)
+        self.size += len(frame)
+
+    def add_rest(self, rest: memoryview) -> None:
+        """The rest of a frame, of which a part has been written. Only while nothing is on the wire."""
+        self._wire = rest
+        self._batch = [bytes(rest)]
+        self._part_written = True
+        self.size += len(rest)
+
+    def add_control(self, frames: bytes) -> None:
+        """Queue control frames, ahead of the messages."""
+        self._control.append(frames)
+        self.control_size += len(frames)
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def take(self, *, whole: bool = False) -> memoryview | None:
+        """What to write next; :meth:`wrote` tells how much of it was. ``None`` if there is nothing.
+
+        Args:
+            whole: what was taken last must be written to its end before anything else.
+        """
+        if self._wire is not None and self._control and self._batch and not whole:
+            self._cut()
+        if self._wire is None:
+            if self._control:
+                self._wire = memoryview(b"".join(self._control))
+                self._clear_control()
+            else:
+                self._make_frames()
+                if self._frames:
+                    self._fill()
+        return self._wire
+
+    def _fill(self) -> None:
+        frames, batch = self._frames, self._batch
+        if self.size <= self.batch_size:
+            batch.extend(frames)
+            frames.clear()
+        else:
+            size = 0
+            while frames and (not batch or size + len(frames[0]) <= self.batch_size):
+                batch.append(frames.popleft())
+                size += len(batch[-1])
+        self._wire = memoryview(b"".join(batch) if len(batch) > 1 else batch[0])
+        if not frames:
+            self.size = len(self._wire)
+
+    def _cut(self) -> None:
+        """Control frames wait: finish the frame that is part written, and put the others back."""
+        assert self._wire is not None
+        left, whole, batch = len(self._wire), 0, self._batch
+        while len(batch) > self._part_written and whole + len(batch[-1]) <= left:
+            frame = batch.pop()
+            whole += len(frame)
+            if self._discarded:
+                self.size -= len(frame)
+            else:
+                self._frames.appendleft(frame)
+        self._wire = self._wire[: left - whole]
+        self._end_batch()
+
+    def wrote(self, count: int) -> None:
+        """``count`` bytes of what :meth:`take` gave have been handed to the transport."""
+        assert self._wire is not None
+        self._wire = self._wire[count:]
+        if self._batch:
+            self.size -= count
+        self._end_batch()
+
+    def _end_batch(self) -> None:
+        if not self._wire:
+            self._wire = None
+            self._written += len(self._batch)
+            self._batch.clear()
+            self._part_written = False
+            self._on_written()
+
+    # -- the end -------------------------------------------------------------------------------
+
+    @property
+    def between_frames(self) -> bool:
+        """No frame is part written."""
+        return self._wire is None
+
+    def rest(self, size: int) -> bytes:
+        """What waits, in order, in whole frames up to ``size`` bytes, for a last try. Only :attr:`between_frames`."""
+        rest = b"".join(self._control)
+        for frames in (self._frames, self._unmade()):
+            for frame in frames:
+                if len(rest) + len(frame) > size:
+                    return rest
+                rest += frame
+        return rest
+
+    def drop_messages(self) -> None:
+        """Write no more messages, apart from the one that is part written."""
+        self._discarded = True
+        self.size = len(self._wire) if self._batch and self._wire is not None else 0
+        self._frames.clear()
+
+    def drop_all(self) -> None:
+        """Nothing can be written any more."""
+        self._wire = None
+        self._clear_control()
+        self.drop_messages()
+
+    def _clear_control(self) -> None:
+        self._control.clear()
+        self.control_size = 0
+        self._on_control()
