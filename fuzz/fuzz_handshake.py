@@ -20,10 +20,10 @@ import trio.testing
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from httpx2_trio_ws import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from httpx2_trio_ws._handshake import Agreement, check_response
+from httpx2_trio_ws._handshake._refusal import MAX_BODY
+from httpx2_trio_ws._handshake._request import prepare, shake_hands
+from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import HandshakeOptions
-from httpx2_trio_ws._refusal import MAX_BODY
-from httpx2_trio_ws._request import prepare, shake_hands
 from httpx2_trio_ws._runtime._trio import TRIO
 
 if TYPE_CHECKING:

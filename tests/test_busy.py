@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketKeepaliveTimeout, open_websocket
-from httpx2_trio_ws._transport import StreamTransport, has_room
+from httpx2_trio_ws._carriers._descriptor import has_room
+from httpx2_trio_ws._carriers._stream import StreamCarrier
 
 from .handshake_support import new_client
 from .paced import paced_client
@@ -99,7 +100,7 @@ async def test_a_write_that_leaves_no_room_may_have_waited() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(0)
-        transport = StreamTransport(httpx2.Response(101, extensions={"network_stream": _Carrier(ours)}))
+        transport = StreamCarrier(httpx2.Response(101, extensions={"network_stream": _Carrier(ours)}))
         assert has_room(ours)
         await transport.write(memoryview(b"x"))
         assert not has_room(ours)

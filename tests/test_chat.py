@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from httpx2_trio_ws import open_websocket
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 from .running_examples import EXAMPLES, check_usage, load, query
 from .servers import websocket_server

@@ -10,12 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws import (
-    WebSocketClosedError,
-    WebSocketDisconnect,
-    connect_websocket,
-    open_websocket,
-)
+from httpx2_trio_ws import WebSocketClosedError, WebSocketDisconnect, connect_websocket, open_websocket
 
 from .memory import (
     BINARY,

@@ -17,14 +17,8 @@ import httpx2
 import pytest
 import trio
 
-from httpx2_trio_ws import (
-    WebSocketDisconnect,
-    WebSocketException,
-    WebSocketUpgradeError,
-    __main__,
-    _demo,
-    open_websocket,
-)
+from httpx2_trio_ws import WebSocketDisconnect, WebSocketException, WebSocketUpgradeError, __main__, open_websocket
+from httpx2_trio_ws._cli import demonstration as _demo
 from httpx2_trio_ws._cli.reasons import first
 
 from .servers import websocket_server

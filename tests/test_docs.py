@@ -24,7 +24,7 @@ import pytest
 import trio
 
 import httpx2_trio_ws
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.trio.server import ServerConnection, basic_auth
 
 from httpx2_trio_ws import WebSocketDisconnect
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 from .memory import CLOSE, close_frame, text
 from .servers import read_request, scripted_server, tcp_server, websocket_server

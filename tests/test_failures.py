@@ -17,7 +17,7 @@ from httpx2_trio_ws import (
     WebSocketProtocolError,
     connect_websocket,
 )
-from httpx2_trio_ws._inbox import Inbox
+from httpx2_trio_ws._session._inbox import Inbox
 
 from .memory import CLOSE, PING, TEXT, close_frame, frame, memory_client, memory_session, text
 

@@ -32,7 +32,7 @@ import websockets.trio.server
 import httpx2_trio_ws.anyio
 import httpx2_trio_ws.reconnect
 import httpx2_trio_ws.testing
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 from .peers import ending, working
 from .peers.libraries import (

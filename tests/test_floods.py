@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws._outbox import Outbox
+from httpx2_trio_ws._core._watermarks import HIGH_WATER
 from httpx2_trio_ws._protocol import Connection, PingBook
 from httpx2_trio_ws._runtime._trio import TRIO
-from httpx2_trio_ws._watermarks import HIGH_WATER
+from httpx2_trio_ws._session._outbox import Outbox
 
 from .memory import PING, PONG, TEXT, frame, memory_session, text
 

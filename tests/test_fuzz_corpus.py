@@ -10,9 +10,9 @@ import trio
 from fuzz import fuzz_handshake, fuzz_protocol
 
 from httpx2_trio_ws import WebSocketUpgradeError
-from httpx2_trio_ws._handshake import Agreement, check_response, renew_key
+from httpx2_trio_ws._handshake._request import shake_hands
+from httpx2_trio_ws._handshake._rules import Agreement, check_response, renew_key
 from httpx2_trio_ws._protocol import TEXT, Connection
-from httpx2_trio_ws._request import shake_hands
 
 from .protocol._compare import run_reference
 from .protocol.test_differential import DEEP
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from httpx2_trio_ws._handshake._request import Opening
     from httpx2_trio_ws._options import HandshakeOptions
     from httpx2_trio_ws._protocol import Message
-    from httpx2_trio_ws._request import Opening
 
 CORPUS = Path(__file__).parent.parent / "fuzz" / "corpus"
 

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from httpx2_trio_ws import WebSocketUpgradeError
-from httpx2_trio_ws._handshake import (
+from httpx2_trio_ws._handshake._rules import (
     check_headers,
     check_response,
     check_subprotocols,

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,11 +24,48 @@ NAME = PACKAGE.name
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PROTOCOL = [module for module in MODULES if module.startswith("_protocol/")]
 
+# The rooms of the package, from the ground up, and from which of those beneath each imports; for type checkers, too.
+# A module that lies in no folder is a room of its own; the faces are what users import.
+GROUND = {"_exceptions", "_instruments", "_options", "_protocol"}
+ROOMS: dict[str, set[str]] = {
+    "_exceptions": set(),
+    "_protocol": set(),
+    "_instruments": {"_exceptions", "_protocol"},
+    "_options": {"_instruments"},
+    "_carriers": set(),
+    "_runtime": {"_carriers"},
+    "_core": GROUND,
+    "_handshake": {"_exceptions", "_options", "_runtime"},
+    "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
+    "_sync": {*GROUND, "_core", "_handshake"},
+    "_reconnecting": {*GROUND, "_handshake", "_session"},
+    "_trio": {*GROUND, "_handshake", "_runtime", "_session"},
+    "__init__": {*GROUND, "_core", "_session", "_trio"},
+    "anyio": {*GROUND, "__init__", "_handshake", "_reconnecting", "_runtime", "_session"},
+    "sync": {"__init__", "_options", "_sync"},
+    "reconnect": {"_options", "_reconnecting", "_trio"},
+    "testing": {"_exceptions", "_handshake", "_protocol"},
+    "_cli": {"__init__"},
+    "__main__": {"_cli", "_exceptions"},
+}
+# Longer than 400 lines, each for a reason.
+LONG = {
+    "_protocol/_connection.py": "one state machine, all of whose steps are one invariant",
+    "_session/_session.py": "the docstrings of all calls of a session, which are the reference",
+}
+FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
+
 # The exceptions double as anyio's; what is for tests runs on any loop.
 MAY_IMPORT_ANYIO = {
     "_exceptions.py", "_runtime/_asyncio.py", "anyio.py", *(name for name in MODULES if name.startswith("testing/"))
 }  # fmt: skip
-KNOW_NO_LOOP = ["_session.py", "_state.py", "_engine.py", "_inbox.py", "_outbox.py", "_watermarks.py", "_stream.py"]
+# Written once for all event loops, or for threads as well: they name none.
+KNOW_NO_LOOP = [
+    module
+    for module in MODULES
+    if module.startswith(("_core/", "_handshake/", "_protocol/", "_session/", "_sync/", "_reconnecting/"))
+    or module in {"_instruments.py", "_options.py", "_carriers/_base.py", "_carriers/_stream.py", "_runtime/_base.py"}
+]
 
 PUBLIC = [
     "CloseCode",
@@ -79,22 +117,6 @@ FACES = {
 # They are there once they have been imported.
 SUBMODULES = {"anyio", "reconnect", "sync", "testing"}
 
-# What the blocking session shares with the others: the protocol, the handshake as far as it is pure, and results.
-SHARED_WITH_SYNC = (
-    "_exceptions",
-    "_handshake",
-    "_instruments",
-    "_options",
-    "_protocol",
-    "_proxy_failures",
-    "_refusal",
-    "_request",
-    "_results",
-    "_state",
-    "_sync",
-    "_watermarks",
-)
-
 # Loads the modules of _protocol under a parent that has run nothing, and prints all that came with them.
 LOAD_PROTOCOL = """
 import importlib, json, pkgutil, sys, types
@@ -131,7 +153,7 @@ def top_level(module: str) -> set[str]:
 def test_imports_are_seen() -> None:
     assert imports("_protocol/__init__.py") >= {f"{NAME}._protocol._pings.PingBook"}
     assert f"{NAME}._protocol._masking.masked_frame" in imports("_protocol/_connection.py")
-    assert f"{NAME}._protocol.Connection" in imports("_engine.py"), "for type checkers only, and still seen"
+    assert f"{NAME}._protocol.Connection" in imports("_session/_engine.py"), "for type checkers only, and still seen"
     assert "anyio" in top_level("_exceptions.py")
     assert "trio" in top_level("_trio.py")
 
@@ -164,24 +186,59 @@ def test_anyio_is_imported_by_its_runtime_only(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", KNOW_NO_LOOP)
-def test_session_knows_no_event_loop(module: str) -> None:
+def test_what_is_written_once_knows_no_event_loop(module: str) -> None:
     assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
-    runtimes = (f"{NAME}._runtime._trio", f"{NAME}._runtime._asyncio", f"{NAME}._trio", f"{NAME}.anyio")
-    assert not any(name.startswith(runtimes) for name in imports(module))
+    of_one_loop = ("_runtime._trio", "_runtime._asyncio", "_carriers._trio", "_carriers._asyncio", "_trio", "anyio")
+    assert not any(name.startswith(tuple(f"{NAME}.{loop}" for loop in of_one_loop)) for name in imports(module))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("_sync/")])
-def test_blocking_session_knows_no_event_loop_and_shares_little(module: str) -> None:
-    assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
-    ours = {name.split(".")[1] for name in imports(module) if name.startswith(f"{NAME}.")}
-    assert ours <= set(SHARED_WITH_SYNC)
+def room(module: str) -> str:
+    return Path(module).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize(
-    "module", ["_handshake.py", "_instruments.py", "_options.py", "_refusal.py", "_request.py", "_results.py"]
-)
-def test_what_is_shared_with_it_knows_no_event_loop(module: str) -> None:
-    assert not top_level(module) & {"trio", "anyio", "asyncio", "sniffio"}
+def imported_modules(module: str) -> set[str]:
+    """The modules of the package that a module imports from, by their paths."""
+    found = set()
+    for name in imports(module):
+        parts = name.split(".")[1:] if name.split(".")[0] == NAME else []
+        for path in ("/".join(parts), "/".join(parts[:-1])):
+            candidates = [f"{path}.py", f"{path}/__init__.py".removeprefix("/")]
+            if parts and (hits := [candidate for candidate in candidates if candidate in MODULES]):
+                found.add(hits[0])
+                break
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_rooms_import_those_beneath_them(module: str) -> None:
+    rooms = {room(name) for name in imported_modules(module)} - {room(module)}
+    assert rooms <= ROOMS[room(module)]
+    assert all(list(ROOMS).index(name) < list(ROOMS).index(room(module)) for name in rooms), "imports point one way"
+
+
+def test_no_modules_import_each_other() -> None:
+    left = {module: imported_modules(module) - {module} for module in MODULES}
+    while ground := [module for module, wanted in left.items() if not wanted & left.keys()]:
+        for module in ground:
+            del left[module]
+    assert not left, "these import each other in a circle"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_room_says_what_lives_there_and_who_may_import_what(folder: Path) -> None:
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    if folder.name.startswith("_"):
+        assert "May import:" in text
+        assert re.search(r"(Is|are) imported by", text)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_and_functions_stay_small(module: str) -> None:
+    text = (PACKAGE / module).read_text()
+    assert (text.count("\n") > 400) == (module in LONG)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, node.name
 
 
 @pytest.mark.parametrize("face", FACES)

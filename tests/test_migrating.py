@@ -30,7 +30,7 @@ import httpx2_trio_ws.anyio
 import httpx2_trio_ws.reconnect
 import httpx2_trio_ws.sync
 import httpx2_trio_ws.testing
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 from .peers.libraries import HTTPX_WS, NATIVE, OURS, TRIO_WEBSOCKET, WEBSOCKETS, Library
 from .peers.page import VERSIONS, as_on_the_page

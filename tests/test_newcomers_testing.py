@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -14,13 +14,7 @@ import trio
 import trio.testing
 
 import httpx2_trio_ws.anyio as on_any_loop
-from httpx2_trio_ws import (
-    FrameInfo,
-    Instrument,
-    WebSocketNetworkError,
-    connect_websocket,
-    open_websocket,
-)
+from httpx2_trio_ws import FrameInfo, Instrument, WebSocketNetworkError, connect_websocket, open_websocket
 from httpx2_trio_ws._protocol import Connection
 from httpx2_trio_ws.sync import open_websocket as open_blocking
 from httpx2_trio_ws.testing import ScriptedPeer, memory_server

@@ -11,13 +11,7 @@ import pytest
 import trio
 
 import httpx2_trio_ws
-from httpx2_trio_ws import (
-    OpenOptions,
-    WebSocketUpgradeError,
-    connect_websocket,
-    open_websocket,
-    open_websocket_url,
-)
+from httpx2_trio_ws import OpenOptions, WebSocketUpgradeError, connect_websocket, open_websocket, open_websocket_url
 
 from .handshake_support import Request, Site, new_client, one_connection, response, site, switch
 from .memory import frame, memory_client, text

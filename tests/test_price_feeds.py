@@ -17,7 +17,7 @@ import pytest
 import trio
 from websockets.trio.server import serve
 
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 from httpx2_trio_ws.testing import ScriptedPeer, memory_server
 
 from .running_examples import EXAMPLES, check_usage, load, query

@@ -8,11 +8,11 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws._inbox import Inbox
-from httpx2_trio_ws._outbox import Outbox
+from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws._protocol import BINARY, Connection
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
-from httpx2_trio_ws._watermarks import HIGH_WATER, MAX_SIZE
+from httpx2_trio_ws._session._inbox import Inbox
+from httpx2_trio_ws._session._outbox import Outbox
 
 from .memory import memory_session
 from .protocol._reference import unmask
@@ -227,7 +227,7 @@ async def test_senders_that_once_waited_are_a_burst_again(
     writes = 0
 
     async with memory_session(stalling=True, compression=None) as (ws, peer):
-        write = ws._engine.transport.write
+        write = ws._engine.carrier.write
 
         async def counted(data: memoryview) -> int:
             nonlocal writes
@@ -239,7 +239,7 @@ async def test_senders_that_once_waited_are_a_burst_again(
             for _ in range(500):
                 await ws.send("x" * 500)
 
-        monkeypatch.setattr(ws._engine.transport, "write", counted)
+        monkeypatch.setattr(ws._engine.carrier, "write", counted)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             nursery.start_soon(send)

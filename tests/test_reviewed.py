@@ -175,7 +175,7 @@ async def test_a_carrier_that_is_slow_to_close_holds_nobody(
             start = trio.current_time()
             with trio.CancelScope() as scope:
                 async with open_websocket(client, "ws://memory", close_timeout_seconds=2) as ws:
-                    monkeypatch.setattr(ws._engine.transport, "aclose", trio.sleep_forever)
+                    monkeypatch.setattr(ws._engine.carrier, "aclose", trio.sleep_forever)
                     if cancelled:
                         scope.cancel()
             assert trio.current_time() - start < (0.5 if cancelled else 2.5)

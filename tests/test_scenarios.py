@@ -12,12 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws import (
-    WebSocketClosedError,
-    WebSocketDisconnect,
-    WebSocketNetworkError,
-    open_websocket,
-)
+from httpx2_trio_ws import WebSocketClosedError, WebSocketDisconnect, WebSocketNetworkError, open_websocket
 
 from .memory import CLOSE, PING, PONG, Peer, close_frame, frame, text
 from .servers import scripted_server, tcp_server, upgrade

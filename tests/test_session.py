@@ -9,12 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws import (
-    WebSocketClosedError,
-    WebSocketDisconnect,
-    WebSocketInvalidTypeReceived,
-    open_websocket,
-)
+from httpx2_trio_ws import WebSocketClosedError, WebSocketDisconnect, WebSocketInvalidTypeReceived, open_websocket
 from httpx2_trio_ws._runtime import _trio as trio_runtime
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
 
@@ -238,14 +233,14 @@ async def test_a_burst_is_coalesced(client: httpx2.AsyncClient) -> None:
     async with websocket_server(handler) as url:
         async with open_websocket(client, url, compression=None) as ws:
             writes = 0
-            original = ws._engine.transport.write
+            original = ws._engine.carrier.write
 
             async def counted(data: memoryview) -> int:
                 nonlocal writes
                 writes += 1
                 return await original(data)
 
-            ws._engine.transport.write = counted  # type: ignore[method-assign]
+            ws._engine.carrier.write = counted  # type: ignore[method-assign]
             for _ in range(1000):
                 await ws.send("x" * 10)
         await counted_all.wait()

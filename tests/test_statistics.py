@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from httpx2_trio_ws import _engine, _results
+from httpx2_trio_ws._core import _statistics as _results
+from httpx2_trio_ws._session import _engine
 
 from .memory import TEXT, frame, memory_session, text
 from .sync.support import Task, eventually, played

@@ -9,6 +9,7 @@ async with httpx2.AsyncClient() as client:
 
 from websockets.frames import CloseCode
 
+from ._core._statistics import Statistics
 from ._exceptions import (
     WebSocketClosedError,
     WebSocketDisconnect,
@@ -23,7 +24,7 @@ from ._exceptions import (
 from ._instruments import Instrument
 from ._options import OpenOptions
 from ._protocol import FrameInfo
-from ._results import PongWaiter, Statistics
+from ._session._pings import PongWaiter
 from ._trio import WebSocketSession, WebSocketStream, connect_websocket, open_websocket, open_websocket_url
 
 __version__ = "0.1.0"

@@ -31,7 +31,7 @@ def talk(options: Options, url: str) -> int:
 
 def demonstrate(options: Options) -> int:
     """Run the demonstration, or its server alone."""
-    from ._demo import own_server, serve_alone, show_all  # noqa: PLC0415 (the client does without it)
+    from ._cli.demonstration import own_server, serve_alone, show_all  # noqa: PLC0415 (the client does without it)
 
     status, seconds = 0, options.timeout or 10
     try:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Unpack
 import httpx2
 import trio
 
-from ._open import OpenSession, connect_session
+from ._handshake._request import Opening, prepare
 from ._options import OpenOptions, with_options
-from ._request import Opening, prepare
 from ._runtime._trio import TRIO
-from ._session import Session
-from ._stream import ByteTunnel, check_max_bytes
+from ._session._byte_stream import ByteTunnel, check_max_bytes
+from ._session._opening import OpenSession, connect_session
+from ._session._session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

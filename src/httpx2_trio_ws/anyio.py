@@ -40,20 +40,20 @@ from . import (
     WebSocketProtocolError,
     WebSocketUpgradeError,
 )
-from ._open import OpenSession, connect_session
+from ._handshake._request import Opening, prepare
 from ._options import with_options
-from ._reconnect import Reconnect
-from ._request import Opening, prepare
+from ._reconnecting._loop import Reconnect
 from ._runtime._asyncio import AsyncioRuntime
 from ._runtime._trio import TRIO
-from ._session import Session
-from ._stream import ByteTunnel, check_max_bytes
+from ._session._byte_stream import ByteTunnel, check_max_bytes
+from ._session._opening import OpenSession, connect_session
+from ._session._session import Session
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from ._retrying import Backoff, RetryPolicy
+    from ._reconnecting._policy import Backoff, RetryPolicy
     from ._runtime import Runtime
 
 __all__ = [

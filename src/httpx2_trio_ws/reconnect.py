@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Unpack
 import trio
 
 from ._options import OpenOptions, with_options
-from ._reconnect import Connecting, Reconnect
-from ._retrying import Backoff, RetryPolicy
+from ._reconnecting._loop import Connecting, Reconnect
+from ._reconnecting._policy import Backoff, RetryPolicy
 from ._trio import WebSocketSession, _prepare
 
 if TYPE_CHECKING:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import trio
 
-from httpx2_trio_ws import WebSocketNetworkError, _engine, _life, _outbox, _session
-from httpx2_trio_ws._engine import Engine
-from httpx2_trio_ws._inbox import Inbox
-from httpx2_trio_ws._outbox import Outbox
+from httpx2_trio_ws import WebSocketNetworkError
+from httpx2_trio_ws._carriers._stream import StreamCarrier
+from httpx2_trio_ws._core import _life
 from httpx2_trio_ws._protocol import Connection, Keepalive, PingBook
-from httpx2_trio_ws._results import PongWaiter
-from httpx2_trio_ws._transport import StreamTransport
+from httpx2_trio_ws._session import _engine, _outbox, _session
+from httpx2_trio_ws._session._engine import Engine
+from httpx2_trio_ws._session._inbox import Inbox
+from httpx2_trio_ws._session._outbox import Outbox
+from httpx2_trio_ws._session._pings import PongWaiter
 
 from .defects import Defective
 
@@ -268,10 +270,10 @@ class Complains(Leaving):
 class LeavesTheConnectionOpen(Defective):
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        async def aclose(_: StreamTransport) -> None:
+        async def aclose(_: StreamCarrier) -> None:
             await anyio.lowlevel.checkpoint()
 
-        monkeypatch.setattr(StreamTransport, "aclose", aclose)
+        monkeypatch.setattr(StreamCarrier, "aclose", aclose)
 
 
 class SaysNoGoodbye(Defective):

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import trio
 
-from httpx2_trio_ws import (
-    WebSocketException,
-    WebSocketInvalidTypeReceived,
-)
+from httpx2_trio_ws import WebSocketException, WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import TEXT
 
 from .defects import Defective

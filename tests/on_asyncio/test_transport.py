@@ -16,8 +16,8 @@ import httpx2
 import pytest
 
 from httpx2_trio_ws import WebSocketNetworkError
-from httpx2_trio_ws._runtime import _asyncio_transport as transport_module
-from httpx2_trio_ws._runtime._asyncio_transport import LoopTransport
+from httpx2_trio_ws._carriers import _asyncio as transport_module
+from httpx2_trio_ws._carriers._asyncio import LoopCarrier
 from httpx2_trio_ws.anyio import open_websocket
 from tests.memory import accept_key, text
 
@@ -67,7 +67,7 @@ def test_what_comes_with_the_response_and_right_after_it(loop: str) -> None:
             port = listening.sockets[0].getsockname()[1]
             for gap in range(6):
                 async with open_websocket(client, f"ws://127.0.0.1:{port}/{gap}", close_timeout_seconds=0.1) as ws:
-                    assert isinstance(ws._engine.transport, LoopTransport)
+                    assert isinstance(ws._engine.carrier, LoopCarrier)
                     got = [str(await ws.receive()) for _ in range(403)]
                 assert got[:3] == ["glued 0", "glued 1", "glued 2"]
                 assert [message.split()[0] for message in got[3:]] == [str(n) for n in range(400)]

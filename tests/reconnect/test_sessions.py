@@ -8,12 +8,7 @@ import anyio
 import pytest
 
 import httpx2_trio_ws.anyio
-from httpx2_trio_ws import (
-    WebSocketDisconnect,
-    WebSocketException,
-    WebSocketNetworkError,
-    WebSocketProtocolError,
-)
+from httpx2_trio_ws import WebSocketDisconnect, WebSocketException, WebSocketNetworkError, WebSocketProtocolError
 from httpx2_trio_ws.reconnect import RetryPolicy
 from tests.asgi.support import both_loops
 

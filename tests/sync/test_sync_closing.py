@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from httpx2_trio_ws._core import _life
 from httpx2_trio_ws._protocol import Connection
-from httpx2_trio_ws import _life
-from httpx2_trio_ws._sync import _reader
 from httpx2_trio_ws.sync import (
     SyncWebSocketSession,
     WebSocketClosedError,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from httpx2_trio_ws._demo import own_server
+from httpx2_trio_ws._cli.demonstration import own_server
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples/blocking.py"
 SHOWN = r"""nothing yet

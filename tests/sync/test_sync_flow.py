@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws._sync import _reader
 from httpx2_trio_ws._sync._poller import Poller
-from httpx2_trio_ws._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws.sync import WebSocketClosedError, WebSocketKeepaliveTimeout
 from tests.handshake_support import server_context
 from tests.memory import BINARY, CLOSE, PING, PONG, TEXT, Frame, frame, text

@@ -12,11 +12,7 @@ import httpx2
 import pytest
 
 from httpx2_trio_ws._sync import _deadline
-from httpx2_trio_ws.sync import (
-    WebSocketHandshakeTimeout,
-    WebSocketUpgradeError,
-    open_websocket,
-)
+from httpx2_trio_ws.sync import WebSocketHandshakeTimeout, WebSocketUpgradeError, open_websocket
 from tests.handshake_support import Request, client_context, redirect, response, server_context, site, switch
 
 from .support import LONG, Task, eventually, in_thread, listening, new_client, one_connection, refused, talks

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from httpx2_trio_ws._life import Life
+from httpx2_trio_ws._core._life import Life
+from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws._sync import _inbox, _outbox, _reader
 from httpx2_trio_ws._sync._carrier import StreamCarrier
 from httpx2_trio_ws._sync._waiting import Signal
-from httpx2_trio_ws._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws.sync import WebSocketNetworkError, open_websocket
 from tests.handshake_support import site
 
@@ -234,7 +234,7 @@ def test_a_message_that_another_thread_takes_first() -> None:
     with pytest.raises(TimeoutError):
         inbox.wait(0)
     inbox.messages.append("b")
-    set_end(inbox, WebSocketNetworkError("over"), )
+    set_end(inbox, WebSocketNetworkError("over"))
     assert inbox.wait(0) is None
 
 

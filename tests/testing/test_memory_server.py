@@ -10,12 +10,7 @@ import anyio
 import httpx2
 import pytest
 
-from httpx2_trio_ws import (
-    WebSocketDisconnect,
-    WebSocketKeepaliveTimeout,
-    WebSocketNetworkError,
-    WebSocketUpgradeError,
-)
+from httpx2_trio_ws import WebSocketDisconnect, WebSocketKeepaliveTimeout, WebSocketNetworkError, WebSocketUpgradeError
 from httpx2_trio_ws.anyio import connect_websocket, open_websocket
 from httpx2_trio_ws.testing import ScriptedPeer, memory_server
 from tests.virtual_time import VIRTUAL, run_virtual

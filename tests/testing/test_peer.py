@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from httpx2_trio_ws import (
-    WebSocketClosedError,
-    WebSocketDisconnect,
-    WebSocketNetworkError,
-    WebSocketProtocolError,
-)
+from httpx2_trio_ws import WebSocketClosedError, WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError
 from httpx2_trio_ws.anyio import WebSocketSession, open_websocket
 from httpx2_trio_ws.testing import Frame, Opcode, ScriptedPeer, encode_frame, memory_server
 from tests.virtual_time import VIRTUAL, run_virtual

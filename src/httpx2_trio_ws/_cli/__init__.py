@@ -1,1 +1,4 @@
-"""The command line's client: ``python -m httpx2_trio_ws URL``. Nothing else imports it."""
+"""The command line: ``python -m httpx2_trio_ws``, with a URL a client, without one the demonstration.
+
+May import: the public names only. Is imported by ``__main__`` and nothing else.
+"""

@@ -1,6 +1,9 @@
 """The WebSocket protocol of RFC 6455 and RFC 7692 without I/O, clock or event loop.
 
-Bytes go in, messages and bytes come out. Nothing here imports an event loop or httpx2.
+Bytes go in, messages and bytes come out. It stands on ``websockets.protocol.Protocol``, with one fast path in front.
+
+May import: the standard library and the sans-IO part of websockets; nothing else of the package. Is imported by all who
+have to do with frames: ``_core``, ``_session``, ``_sync``, ``testing`` and the faces.
 """
 
 from ._checks import check_close, check_payload

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import anyio.lowlevel
 
-from ._asyncio_transport import LoopTransport
+from httpx2_trio_ws._carriers import StreamCarrier
+from httpx2_trio_ws._carriers._asyncio import LoopCarrier
+from httpx2_trio_ws._carriers._descriptor import plain_socket
+
 from ._base import Runtime
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from httpx2_trio_ws._transport import Transport
+    from httpx2_trio_ws._carriers import Carrier
 
     from ._base import CancelScope, Event, Nursery
 
@@ -110,5 +113,6 @@ class AsyncioRuntime(Runtime):
             return asyncio.sleep(0)
         return self._anyio_checkpoint_if_cancelled()
 
-    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:  # noqa: ARG002 (any kind will do)
-        return LoopTransport(response)
+    def carrier(self, response: httpx2.Response) -> Carrier:
+        socket = plain_socket(response.extensions["network_stream"])
+        return StreamCarrier(response) if socket is None else LoopCarrier(response)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from httpx2_trio_ws._transport import Transport
+    from httpx2_trio_ws._carriers import Carrier
 
 
 class Event(Protocol):
@@ -79,6 +79,6 @@ class Runtime(Protocol):
             return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
         return isinstance(exc, self.cancelled)
 
-    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
-        """The carrier for an upgraded response whose network stream is a plain socket's."""
+    def carrier(self, response: httpx2.Response) -> Carrier:
+        """The fastest carrier for an upgraded response."""
         ...

@@ -1,14 +1,15 @@
-"""The runtime that is trio itself: every name is trio's own, at no cost. And the carrier for trio's sockets."""
+"""The runtime that is trio itself: every name is trio's own, at no cost."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 from trio.lowlevel import current_task
 
-from httpx2_trio_ws._transport import READ_SIZE, CarrierError, StreamTransport, write_now
+from httpx2_trio_ws._carriers import StreamCarrier
+from httpx2_trio_ws._carriers._descriptor import plain_socket
+from httpx2_trio_ws._carriers._trio import SocketCarrier
 
 from ._base import Runtime
 
@@ -18,51 +19,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from httpx2_trio_ws._transport import Transport
+    from httpx2_trio_ws._carriers import Carrier
 
     from ._base import CancelScope, Event, Nursery
-
-
-class SocketTransport(StreamTransport):
-    """Through the plain socket under the network stream."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        super().__init__(response)
-        # The first read goes through the stream: it may hold bytes that came together with the 101.
-        # It hands those out whole, as they are part of one read of 64 KiB.
-        self._first = True
-
-    async def read(self) -> bytes:
-        try:
-            if self._first:
-                data = bytes(await self._stream.read(2 * READ_SIZE))
-                self._first = False
-                return data
-            while True:
-                await trio.lowlevel.wait_readable(self._socket)
-                try:
-                    # A closed socket's descriptor is -1: never one that the system gave out again.
-                    return os.read(self._socket.fileno(), READ_SIZE)
-                except BlockingIOError:
-                    continue
-        except Exception as exc:
-            raise CarrierError("reading from the connection failed") from exc
-
-    @property
-    def writes_now(self) -> bool:
-        return True
-
-    def write_now(self, data: bytes | memoryview) -> int:
-        return write_now(self._socket, data)
-
-    async def write(self, data: memoryview) -> int:
-        written = write_now(self._socket, data)
-        if not written:
-            try:
-                await trio.lowlevel.wait_writable(self._socket)
-            except Exception as exc:
-                raise CarrierError("writing to the connection failed") from exc
-        return written
 
 
 def _is_cancelled() -> bool:
@@ -90,8 +49,9 @@ class TrioRuntime(Runtime):
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
 
-    def socket_transport(self, response: httpx2.Response, socket: Any) -> Transport:
-        return SocketTransport(response) if isinstance(socket, trio.socket.SocketType) else StreamTransport(response)
+    def carrier(self, response: httpx2.Response) -> Carrier:
+        socket = plain_socket(response.extensions["network_stream"])
+        return SocketCarrier(response) if isinstance(socket, trio.socket.SocketType) else StreamCarrier(response)
 
 
 TRIO = TrioRuntime()

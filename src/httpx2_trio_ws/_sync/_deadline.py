@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from httpx2_trio_ws._handshake import renew_key
-from httpx2_trio_ws._proxy_failures import ProxySteps
+from httpx2_trio_ws._handshake._proxies import ProxySteps
+from httpx2_trio_ws._handshake._rules import renew_key
 
 from ._waiting import Signal
 

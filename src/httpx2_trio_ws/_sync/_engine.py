@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import httpx2
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
+    from httpx2_trio_ws._core._watch import Watch
     from httpx2_trio_ws._exceptions import WebSocketException
-    from httpx2_trio_ws._instruments import Watch
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
 

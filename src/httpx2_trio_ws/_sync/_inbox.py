@@ -13,15 +13,15 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from httpx2_trio_ws._watermarks import MAX_SIZE, resume_at
+from httpx2_trio_ws._core._watermarks import MAX_SIZE, resume_at
 
 from ._waiting import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from httpx2_trio_ws._core._life import Life
     from httpx2_trio_ws._exceptions import WebSocketException
-    from httpx2_trio_ws._life import Life
     from httpx2_trio_ws._protocol import Message
 
 
@@ -43,7 +43,7 @@ class Inbox:
         wake: wakes the reader.
     """
 
-    __slots__ = ("_max_messages", "_receivers", "_life", "_size_at_most", "_wake", "lock", "messages", "resume_at")
+    __slots__ = ("_life", "_max_messages", "_receivers", "_size_at_most", "_wake", "lock", "messages", "resume_at")
 
     def __init__(self, max_messages: int, wake: Callable[[], None], life: Life) -> None:
         self._life = life

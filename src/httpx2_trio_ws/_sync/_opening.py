@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 
+from httpx2_trio_ws._core._watch import watched_connection
 from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from httpx2_trio_ws._handshake import Agreement, check_response
-from httpx2_trio_ws._instruments import watched_connection
+from httpx2_trio_ws._handshake._refusal import MAX_BODY, with_body
+from httpx2_trio_ws._handshake._request import HandshakeAuth, auth_for, build_request, check_client, full_pool, too_slow
+from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import parse_options
-from httpx2_trio_ws._refusal import MAX_BODY, with_body
-from httpx2_trio_ws._request import HandshakeAuth, auth_for, build_request, check_client, full_pool, too_slow
 
 from ._carrier import carrier_for
 from ._deadline import Deadline, Steps

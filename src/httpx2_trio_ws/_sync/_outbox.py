@@ -19,9 +19,9 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from httpx2_trio_ws._frames import FrameQueue
+from httpx2_trio_ws._core._frames import FrameQueue
+from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
 from httpx2_trio_ws._protocol import BINARY, TEXT
-from httpx2_trio_ws._watermarks import HIGH_WATER, LOW_WATER
 
 from ._waiting import Waiter
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
+    from httpx2_trio_ws._core._life import Life
     from httpx2_trio_ws._exceptions import WebSocketException
-    from httpx2_trio_ws._life import Life
     from httpx2_trio_ws._protocol import Connection
 
 BATCH = 65536
@@ -227,7 +227,7 @@ class Outbox(FrameQueue):
             self.add_control(frames)
             self.work = True
 
-    def take(self, *, whole: bool) -> memoryview | None:
+    def take(self, *, whole: bool = False) -> memoryview | None:
         """What to write next; :meth:`wrote` tells how much of it was. ``None`` if there is nothing.
 
         Args:

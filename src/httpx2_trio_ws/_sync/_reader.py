@@ -13,11 +13,11 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from httpx2_trio_ws._core._life import CLOSED, Do, Life
+from httpx2_trio_ws._core._statistics import Stopwatch
+from httpx2_trio_ws._core._watermarks import HIGH_WATER
 from httpx2_trio_ws._exceptions import WebSocketException, WebSocketKeepaliveTimeout
-from httpx2_trio_ws._life import CLOSED, Do, Life
 from httpx2_trio_ws._protocol import Keepalive, Verdict
-from httpx2_trio_ws._results import Stopwatch
-from httpx2_trio_ws._watermarks import HIGH_WATER
 
 from ._carrier import read_stream
 from ._inbox import Inbox
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     import httpx2
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
-    from httpx2_trio_ws._instruments import Watch
+    from httpx2_trio_ws._core._watch import Watch
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
 
     from ._carrier import Carrier
+
 
 class CloseOrder(NamedTuple):
     """Close from our side."""

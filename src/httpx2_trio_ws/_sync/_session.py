@@ -6,10 +6,10 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from httpx2_trio_ws._core._state import SessionState
+from httpx2_trio_ws._core._statistics import Statistics, statistics
 from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import check_close, check_payload
-from httpx2_trio_ws._results import Statistics, statistics
-from httpx2_trio_ws._state import SessionState
 
 from ._waiting import check_timeout
 

@@ -10,7 +10,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from ._exceptions import (
+from httpx2_trio_ws._exceptions import (
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketInvalidTypeReceived,

@@ -16,14 +16,14 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 from websockets.utils import generate_key
 
-from ._exceptions import WebSocketUpgradeError
+from httpx2_trio_ws._exceptions import WebSocketUpgradeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from httpx2._types import HeaderTypes
 
-    from ._options import HandshakeOptions
+    from httpx2_trio_ws._options import HandshakeOptions
 
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 # Each of these is the handshake's own, and has an option where there is anything to choose.

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import httpx2
 
-from ._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from ._handshake import Agreement, check_headers, check_response, http_url, redirected, renew_key, request_headers
-from ._options import HandshakeOptions, OpenOptions, SessionOptions, parse_options
-from ._proxy_failures import ProxySteps
+from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
+from httpx2_trio_ws._options import HandshakeOptions, OpenOptions, SessionOptions, parse_options
+
+from ._proxies import ProxySteps
 from ._refusal import read_refusal
+from ._rules import Agreement, check_headers, check_response, http_url, redirected, renew_key, request_headers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from httpx2._client import UseClientDefault
     from httpx2._types import AuthTypes
 
-    from ._runtime import Runtime
+    from httpx2_trio_ws._runtime import Runtime
 
 AnyClient: TypeAlias = httpx2.AsyncClient | httpx2.Client
 

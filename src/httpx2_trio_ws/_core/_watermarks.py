@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections import deque
 
-    from ._protocol import Message
+    from httpx2_trio_ws._protocol import Message
 
 # Reading stops above so many characters and bytes in the queue, however few messages they are.
 MAX_SIZE = 2**20

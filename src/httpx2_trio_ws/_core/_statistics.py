@@ -1,4 +1,4 @@
-"""What some calls of a session return."""
+"""What a session has done so far, in numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from ._engine import Engine, PendingPing
-    from ._protocol import Connection
+    from httpx2_trio_ws._protocol import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,40 +95,3 @@ class Stopwatch:
         """All the time, that from the last start to now included."""
         since = self.since
         return self._before if since is None else self._before + monotonic() - since
-
-
-class PongWaiter:
-    """Waits for the pong that answers one ping: ``round_trip = await waiter``."""
-
-    __slots__ = ("_engine", "_ping")
-
-    def __init__(self, engine: Engine, ping: PendingPing) -> None:
-        self._engine = engine
-        self._ping = ping
-
-    def __repr__(self) -> str:
-        ping = self._ping
-        assert ping.event is not None
-        state = "waiting"
-        if ping.round_trip is not None:
-            state = f"answered after {ping.round_trip:.6f} s"
-        elif ping.event.is_set():
-            state = "the session has ended"
-        return f"<{type(self).__name__} ({state})>"
-
-    async def wait(self) -> float:
-        """Wait for the pong; return the round trip in seconds. Cancelling is safe; it may be waited for again.
-
-        Raises:
-            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the
-                session ended before the pong came.
-        """
-        ping, engine = self._ping, self._engine
-        assert ping.event is not None
-        await ping.event.wait()
-        if ping.round_trip is None:
-            engine.raise_ended(engine.life.receiving)
-        return ping.round_trip
-
-    def __await__(self) -> Generator[Any, Any, float]:
-        return self.wait().__await__()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     import httpx2
 
-    from ._exceptions import WebSocketException
-    from ._protocol import Connection
+    from httpx2_trio_ws._exceptions import WebSocketException
+    from httpx2_trio_ws._protocol import Connection
 
 
 class _Flag(Protocol):

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, cast
 import httpcore2
 import httpx2
 
-from ._exceptions import (
+from httpx2_trio_ws._exceptions import (
     WebSocketDisconnect,
     WebSocketException,
     WebSocketHandshakeTimeout,
     WebSocketNetworkError,
     WebSocketUpgradeError,
 )
-from ._options import _check_seconds
+from httpx2_trio_ws._options import _check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ._watermarks import MAX_SIZE, resume_at
+from httpx2_trio_ws._core._watermarks import MAX_SIZE, resume_at
 
 if TYPE_CHECKING:
-    from ._protocol import Message
-    from ._runtime import Event, Runtime
+    from httpx2_trio_ws._protocol import Message
+    from httpx2_trio_ws._runtime import Event, Runtime
 
 
 class Inbox:

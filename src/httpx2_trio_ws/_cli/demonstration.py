@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import basic_auth, serve
 from websockets.typing import Subprotocol
 
-from . import WebSocketNetworkError, open_websocket
+from httpx2_trio_ws import WebSocketNetworkError, open_websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -13,23 +13,24 @@ import logging
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
-from ._exceptions import (
+from httpx2_trio_ws._exceptions import (
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketException,
     WebSocketNetworkError,
     WebSocketProtocolError,
 )
-from ._open import OpenSession
-from ._options import _check_count
-from ._retrying import Backoff, RetryPolicy, causes, retry_after
-from ._session import Session
+from httpx2_trio_ws._options import _check_count
+from httpx2_trio_ws._session._opening import OpenSession
+from httpx2_trio_ws._session._session import Session
+
+from ._policy import Backoff, RetryPolicy, causes, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from types import TracebackType
 
-    from ._request import Opening
+    from httpx2_trio_ws._handshake._request import Opening
 
 logger = logging.getLogger("httpx2_trio_ws.reconnect")
 
@@ -170,7 +171,9 @@ class Connecting(AbstractAsyncContextManager[S, bool]):
         """Leave the session's block. Raises what leaves it, unless there is another attempt."""
         loop, block, session = self._loop, self._block, self._session
         del self._block, self._session
-        ended = session._engine.life.receiving or session._engine.life.sending  # before leaving the block ends the session
+        ended = (
+            session._engine.life.receiving or session._engine.life.sending
+        )  # before leaving the block ends the session
         if isinstance(ended, WebSocketClosedError):
             ended = None  # by the block itself
         if loop._runtime.now() - self._opened_at >= loop._backoff.stable_seconds:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 if TYPE_CHECKING:
-    from ._runtime import CancelScope, Runtime
+    from httpx2_trio_ws._runtime import CancelScope, Runtime
 
 # So much of a body is read, and so much of it is kept once it is decoded.
 MAX_BODY = 65536

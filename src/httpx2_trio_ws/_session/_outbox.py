@@ -12,15 +12,15 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ._frames import FrameQueue
-from ._protocol import TEXT
-from ._watermarks import HIGH_WATER, LOW_WATER
+from httpx2_trio_ws._core._frames import FrameQueue
+from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
+from httpx2_trio_ws._protocol import TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ._protocol import Connection
-    from ._runtime import Event, Runtime
+    from httpx2_trio_ws._protocol import Connection
+    from httpx2_trio_ws._runtime import Event, Runtime
 
 
 # A write costs some ten microseconds. Who sends again so soon after one is about to pay that more often than need be.

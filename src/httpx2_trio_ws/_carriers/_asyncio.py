@@ -12,7 +12,9 @@ import os
 import types
 from typing import TYPE_CHECKING, Any
 
-from httpx2_trio_ws._transport import READ_SIZE, CarrierError, StreamTransport, write_now
+from ._base import READ_SIZE, CarrierError
+from ._descriptor import write_now
+from ._stream import StreamCarrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class LoopTransport(StreamTransport):
+class LoopCarrier(StreamCarrier):
     """Through the plain socket under the network stream."""
 
     def __init__(self, response: httpx2.Response) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, TypeVar
 
+from httpx2_trio_ws._core._watch import watched_connection
+from httpx2_trio_ws._handshake._request import Opening, shake_hands
+
 from ._engine import Engine
-from ._instruments import watched_connection
-from ._request import Opening, shake_hands
 from ._session import Session
-from ._transport import transport_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from ._handshake import Agreement
-    from ._runtime import Nursery
+    from httpx2_trio_ws._handshake._rules import Agreement
+    from httpx2_trio_ws._runtime import Nursery
 
 S = TypeVar("S", bound=Session)
 
@@ -26,7 +26,7 @@ S = TypeVar("S", bound=Session)
 def _make(opening: Opening, made: tuple[httpx2.Response, Agreement], session_type: type[S]) -> S:
     response, agreement = made
     connection, watch = watched_connection(opening.session, agreement.deflate)
-    engine = Engine(opening.runtime, transport_for(response, opening.runtime), connection, opening.session, watch)
+    engine = Engine(opening.runtime, opening.runtime.carrier(response), connection, opening.session, watch)
     return session_type(engine, response, agreement.subprotocol)
 
 

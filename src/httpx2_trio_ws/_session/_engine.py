@@ -27,21 +27,23 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
-from ._exceptions import WebSocketException, WebSocketKeepaliveTimeout
+from httpx2_trio_ws._carriers import WRITE_SIZE, CarrierError
+from httpx2_trio_ws._core._life import FAREWELL, Do, Life
+from httpx2_trio_ws._core._statistics import Stopwatch
+from httpx2_trio_ws._core._watermarks import HIGH_WATER
+from httpx2_trio_ws._exceptions import WebSocketException, WebSocketKeepaliveTimeout
+from httpx2_trio_ws._protocol import Keepalive, PingBook, Verdict
+
 from ._inbox import Inbox
-from ._life import FAREWELL, Do, Life
 from ._outbox import Outbox
-from ._protocol import Keepalive, PingBook, Verdict
-from ._results import Stopwatch
-from ._transport import WRITE_SIZE, CarrierError
-from ._watermarks import HIGH_WATER
+from ._pings import PendingPing
 
 if TYPE_CHECKING:
-    from ._instruments import Watch
-    from ._options import SessionOptions
-    from ._protocol import Connection
-    from ._runtime import Event, Runtime
-    from ._transport import Transport
+    from httpx2_trio_ws._carriers import Carrier
+    from httpx2_trio_ws._core._watch import Watch
+    from httpx2_trio_ws._options import SessionOptions
+    from httpx2_trio_ws._protocol import Connection
+    from httpx2_trio_ws._runtime import Event, Runtime
 
 # A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
@@ -52,25 +54,14 @@ _WAIT = 0.001
 _WORTH_A_WRITE = 16384
 
 
-class PendingPing:
-    """A ping on its way: when it was sent, and the event of who waits for its pong, if anyone."""
-
-    __slots__ = ("event", "round_trip", "sent_at")
-
-    def __init__(self, sent_at: float, event: Event | None) -> None:
-        self.sent_at = sent_at
-        self.event = event
-        self.round_trip: float | None = None
-
-
 class Engine:
     """See the module's text. The session's calls are in :mod:`._session`."""
 
     def __init__(
-        self, runtime: Runtime, transport: Transport, connection: Connection, options: SessionOptions, watch: Watch
+        self, runtime: Runtime, carrier: Carrier, connection: Connection, options: SessionOptions, watch: Watch
     ) -> None:
         self.runtime = runtime
-        self.transport = transport
+        self.carrier = carrier
         self.connection = connection
         self.options = options
         self.watch = watch
@@ -139,10 +130,10 @@ class Engine:
                 raise life.failure._again()
 
     async def _receive_loop(self) -> None:
-        transport, connection = self.transport, self.connection
+        carrier, connection = self.carrier, self.connection
         while True:
             try:
-                await transport.pump(self._take)
+                await carrier.pump(self._take)
             except CarrierError as exc:
                 connection.receive_eof()
                 self._do(self.life.eof(exc.__cause__, self.runtime.now()))
@@ -227,7 +218,7 @@ class Engine:
         self._scope.deadline = life.deadline(paused=self.inbox.resume_at >= 0)
 
     async def _send_loop(self) -> None:
-        transport, outbox, runtime, peer_wait = self.transport, self.outbox, self.runtime, self.peer_wait
+        carrier, outbox, runtime, peer_wait = self.carrier, self.outbox, self.runtime, self.peer_wait
         while True:
             data = outbox.take()
             if data is None:
@@ -240,14 +231,14 @@ class Engine:
             began = runtime.now()
             peer_wait.since = monotonic()
             try:
-                written = await transport.write(data)
+                written = await carrier.write(data)
             except CarrierError as exc:
                 peer_wait.stop()
                 self.write_failed(exc)
                 return
             outbox.wrote(written)
             self.bytes_sent += written
-            waited = 0.0 if transport.had_room else runtime.now() - began
+            waited = 0.0 if carrier.had_room else runtime.now() - began
             if not written or waited > _WAIT:
                 peer_wait.stop()
                 if self._keepalive is not None and (not written or waited > _STALL):
@@ -381,7 +372,7 @@ class Engine:
         """Say goodbye if that takes no waiting, and close the connection."""
         self.consumer_wait.stop()
         self.peer_wait.stop()
-        outbox, transport = self.outbox, self.transport
+        outbox, carrier = self.outbox, self.carrier
         do = self.life.drop("the session was cancelled", self.runtime.now())
         goodbye = self.connection.close(1001, "") if do & Do.CLOSE_FRAME else b""
         self._do(do)
@@ -389,15 +380,15 @@ class Engine:
         with contextlib.suppress(CarrierError), limit:
             if outbox.between_frames:
                 rest = outbox.rest(WRITE_SIZE) + goodbye
-                if transport.writes_now:
-                    transport.write_now(rest)
+                if carrier.writes_now:
+                    carrier.write_now(rest)
                 else:
                     while rest:
-                        rest = rest[await transport.write(memoryview(rest)) :]
+                        rest = rest[await carrier.write(memoryview(rest)) :]
         outbox.discard()
         limit = self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL)
         with limit, contextlib.suppress(Exception):
             # A connection that cannot be closed properly is gone all the same.
-            await transport.aclose()
+            await carrier.aclose()
         self.done.set()
         self.watch.closed(self.failure)

@@ -6,12 +6,14 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from ._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
-from ._protocol import BINARY, TEXT, check_close, check_payload
-from ._results import PongWaiter, Statistics, statistics
-from ._state import SessionState
-from ._transport import CarrierError
-from ._watermarks import HIGH_WATER
+from httpx2_trio_ws._carriers import CarrierError
+from httpx2_trio_ws._core._state import SessionState
+from httpx2_trio_ws._core._statistics import Statistics, statistics
+from httpx2_trio_ws._core._watermarks import HIGH_WATER
+from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
+from httpx2_trio_ws._protocol import BINARY, TEXT, check_close, check_payload
+
+from ._pings import PongWaiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,7 +243,7 @@ class Session(SessionState["Engine"]):
         sent = 0
         for part in parts:
             try:
-                written = engine.transport.write_now(part)
+                written = engine.carrier.write_now(part)
             except CarrierError as exc:
                 engine.write_failed(exc)
                 engine.raise_ended(engine.life.sending)
@@ -306,7 +308,9 @@ class Session(SessionState["Engine"]):
         """
         payload = check_payload(payload)
         await self._before_control()
-        return PongWaiter(self._engine, self._engine.send_ping(payload, self._runtime.event()))
+        engine = self._engine
+        ping = engine.send_ping(payload, self._runtime.event())
+        return PongWaiter(ping, lambda: engine.raise_ended(engine.life.receiving))
 
     async def pong(self, payload: bytes = b"") -> None:
         """Send an unsolicited pong (RFC 6455 §5.5.3), a one-way sign of life. Pings are answered without it.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 import math
 
-from ._exceptions import (
+from httpx2_trio_ws._exceptions import (
     SendDisconnect,
     WebSocketClosedError,
     WebSocketDisconnect,
@@ -59,7 +59,18 @@ class Life:
         grace: seconds for a call to tell of a failure; ``math.inf`` where nobody else does.
     """
 
-    __slots__ = ("_drained_at", "_ended_at", "_limits", "_said_at", "closed_here", "failed_at", "failure", "receiving", "sending", "told")
+    __slots__ = (
+        "_drained_at",
+        "_ended_at",
+        "_limits",
+        "_said_at",
+        "closed_here",
+        "failed_at",
+        "failure",
+        "receiving",
+        "sending",
+        "told",
+    )
 
     def __init__(self, close_timeout: float, grace: float = math.inf) -> None:
         self._limits = close_timeout, max(grace, FAREWELL)
@@ -157,7 +168,9 @@ class Life:
             if paused:
                 return math.inf if self.told else self.failed_at + grace
             return self._drained_at + DRAIN
-        return min(self._ended_at + close_timeout, self.failed_at + grace, self._said_at + LINGER, self._drained_at + DRAIN)
+        return min(
+            self._ended_at + close_timeout, self.failed_at + grace, self._said_at + LINGER, self._drained_at + DRAIN
+        )
 
     def _end(self, error: WebSocketException, now: float) -> Do:
         self.receiving = self.sending = error

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 class FrameQueue:
     """See the module's text. Who waits for what is the subclass's: it is told by the methods that begin with ``_on``."""
 
-    __slots__ = ("_batch", "_control", "_discarded", "_frames", "_part_written", "_wire", "_written", "control_size", "size")
+    __slots__ = (
+        "_batch",
+        "_control",
+        "_discarded",
+        "_frames",
+        "_part_written",
+        "_wire",
+        "_written",
+        "control_size",
+        "size",
+    )
 
     #: One write takes so many bytes of messages, or one message.
     batch_size = sys.maxsize

@@ -1,0 +1,50 @@
+"""What a carrier is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ_SIZE = 65536
+# One TLS record. A stream takes what it is given whole; in between, a pong may find its place between two frames.
+WRITE_SIZE = 16384
+
+
+class CarrierError(Exception):
+    """Reading or writing failed; the cause is what the carrier raised."""
+
+
+class Carrier(Protocol):
+    """Read, write, close."""
+
+    #: The last :meth:`write` found room and left some: it did not wait for the peer. False where that cannot be told.
+    had_room: bool
+
+    @property
+    def writes_now(self) -> bool:
+        """:meth:`write_now` can write. If not, it takes nothing, from now on."""
+        ...
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        """Read, and call ``take`` with what was read, with ``b""`` at the end; until that returns false.
+
+        Always a checkpoint. Raises :exc:`CarrierError`.
+        """
+        ...
+
+    def write_now(self, data: bytes | memoryview) -> int:
+        """Write what can be written without waiting; return how much that was. Raises :exc:`CarrierError`."""
+        ...
+
+    async def write(self, data: memoryview) -> int:
+        """Write some bytes; return how many. Raises :exc:`CarrierError`.
+
+        0 after waiting for room: by now, something more urgent may have come to be written first.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connection and free the client's slot for it."""
+        ...

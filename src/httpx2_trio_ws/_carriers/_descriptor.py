@@ -1,0 +1,43 @@
+"""A socket's descriptor: whether it has room, and writing to it without waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from typing import Any
+
+from ._base import CarrierError
+
+
+def has_room(socket: Any) -> bool:
+    """Whether a socket takes bytes without waiting; false also where that cannot be told."""
+    if not hasattr(socket, "fileno") or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    with contextlib.suppress(ValueError):  # it has been closed
+        poll.register(socket.fileno(), select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def write_now(socket: Any, data: bytes | memoryview) -> int:
+    """Write to a socket's descriptor what goes without waiting. Raises :exc:`CarrierError`."""
+    try:
+        # A closed socket's descriptor is -1: never one that the system gave out again.
+        return os.write(socket.fileno(), data)
+    except BlockingIOError:
+        return 0
+    except OSError as exc:
+        raise CarrierError("writing to the connection failed") from exc
+
+
+def plain_socket(stream: Any) -> Any:
+    """The socket under a network stream, if what is read from and written to that goes over it unchanged; else ``None``.
+
+    A TLS stream's socket carries ciphertext, so it must not be touched. And reading and writing a file descriptor with
+    ``os.read`` and ``os.write`` is for POSIX.
+    """
+    if os.name != "posix" or stream.get_extra_info("ssl_object") is not None:
+        return None
+    socket = stream.get_extra_info("socket")
+    return socket if hasattr(socket, "fileno") else None

@@ -1,0 +1,60 @@
+"""Through any ``network_stream`` that an httpx2 transport hands out: TLS, proxies, ASGI, memory.
+
+Where there is a plain socket underneath, another carrier goes to it, and so pays the stream's timeouts and exception
+mapping never instead of once per read. It can also write without waiting, which saves a trip through the scheduler for
+each lone message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._base import READ_SIZE, WRITE_SIZE, CarrierError
+from ._descriptor import has_room
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx2
+
+
+class StreamCarrier:
+    """Through the network stream itself."""
+
+    @property
+    def writes_now(self) -> bool:
+        return False
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self._stream: Any = response.extensions["network_stream"]
+        self._socket: Any = self._stream.get_extra_info("socket")
+        self.had_room = False
+
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        while take(await self.read()):
+            pass
+
+    async def read(self) -> bytes:
+        """Some bytes, at least one; ``b""`` at the end. Always a checkpoint."""
+        # Whatever a carrier raises, the connection is of no more use; what it was is kept as the cause.
+        try:
+            return bytes(await self._stream.read(READ_SIZE))
+        except Exception as exc:
+            raise CarrierError("reading from the connection failed") from exc
+
+    def write_now(self, data: bytes | memoryview) -> int:  # noqa: ARG002 (the protocol's name for it)
+        return 0
+
+    async def write(self, data: memoryview) -> int:
+        part = data[:WRITE_SIZE]
+        had_room = has_room(self._socket)
+        try:
+            await self._stream.write(bytes(part))
+        except Exception as exc:
+            raise CarrierError("writing to the connection failed") from exc
+        self.had_room = had_room and has_room(self._socket)
+        return len(part)
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
