@@ -120,7 +120,7 @@ async def test_a_program_that_stood_still_does_not_take_its_peer_for_dead(mock_c
             await trio.testing.wait_all_tasks_blocked()
             # As if the whole process had been stopped: time has passed, and the answer is there.
             mock_clock.jump(100)
-            ws._engine.carrier._stream._stream.receive_stream.put_data(frame(PONG, payload))
+            ws._engine.carrier._stream._stream.receive_stream.put_data(frame(PONG, payload))  # type: ignore[attr-defined]
             await trio.testing.wait_all_tasks_blocked()
             assert not ws.closed
             assert ws.latency == pytest.approx(100)
