@@ -205,10 +205,10 @@ def autobahn(session: nox.Session) -> None:
 
 @nox.session(default=False, python=PYTHONS[1])
 def fuzz(session: nox.Session) -> None:
-    """Fuzz the protocol and the handshake for a minute each, or for so many seconds: `nox -s fuzz -- 600`."""
+    """Fuzz the protocol, the handshake and HTTP/2 for a minute each, or for so many seconds: `nox -s fuzz -- 600`."""
     install(session, "fuzz")
     [seconds] = session.posargs or ["60"]
-    for target in ("protocol", "handshake"):
+    for target in ("protocol", "handshake", "http2"):
         found = Path(session.create_tmp()).resolve() / target
         found.mkdir(exist_ok=True)
         limits = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=1500", "-max_len=1024"]

@@ -1,4 +1,4 @@
-"""Fuzz a target: ``python -m fuzz protocol|handshake [options and folders for libFuzzer]``."""
+"""Fuzz a target: ``python -m fuzz protocol|handshake|http2 [options and folders for libFuzzer]``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 import sys
 
 # The modules that tell the fuzzer how far an input came.
-INSTRUMENTED = ("httpx2_trio_ws", "websockets", "h11")
+INSTRUMENTED = ("httpx2_trio_ws", "websockets", "h11", "hpack")
 
 
 def main() -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from fuzz import fuzz_handshake, fuzz_protocol
+from fuzz import fuzz_handshake, fuzz_http2, fuzz_protocol
 
 from httpx2_trio_ws import WebSocketUpgradeError
+from httpx2_trio_ws import _http2 as http2
 from httpx2_trio_ws._handshake._request import shake_hands
 from httpx2_trio_ws._handshake._rules import Agreement, check_response, renew_key
 from httpx2_trio_ws._protocol import TEXT, Connection
@@ -49,6 +50,10 @@ def test_protocol() -> None:
 
 def test_handshake() -> None:
     replay(fuzz_handshake.check, "handshake")
+
+
+def test_http2() -> None:
+    replay(fuzz_http2.check, "http2")
 
 
 def test_the_corpus_goes_deep() -> None:
@@ -178,3 +183,33 @@ async def takes_its_time(opening: Opening) -> tuple[httpx2.Response, Agreement]:
 def test_the_check_of_raw_bytes_fails(broken: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz_handshake, "shake_hands", broken)
     assert finds(fuzz_handshake.check, "handshake")
+
+
+class ForgetsHalfAFrameOfHTTP2(http2.Connection):
+    def receive_data(self, data: bytes, now: float) -> list[http2.Event]:
+        self._buffer.clear()
+        return super().receive_data(data, now)
+
+
+class KeepsWhatItReset(http2.Connection):
+    def reset(self, stream: http2.Stream, code: http2.ErrorCode) -> None:
+        if not stream.answered:
+            super().reset(stream, code)
+
+
+class TellsNoServerOfItsFailure(http2.Connection):
+    def goaway(self, code: http2.ErrorCode, debug: bytes = b"") -> None:
+        """Nothing."""
+
+
+class ListensAfterItsFailure(http2.Connection):
+    def receive_data(self, data: bytes, now: float) -> list[http2.Event]:
+        self.failed = None
+        return super().receive_data(data, now)
+
+
+@pytest.mark.parametrize(
+    "broken", [ForgetsHalfAFrameOfHTTP2, KeepsWhatItReset, TellsNoServerOfItsFailure, ListensAfterItsFailure]
+)
+def test_the_check_of_http2_fails(broken: type[http2.Connection]) -> None:
+    assert finds(lambda data: fuzz_http2.check(data, broken), "http2")

@@ -23,6 +23,7 @@ PACKAGE = Path(httpx2_trio_ws.__file__).parent
 NAME = PACKAGE.name
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 PROTOCOL = [module for module in MODULES if module.startswith("_protocol/")]
+HTTP2 = [module for module in MODULES if module.startswith("_http2/")]
 
 # The rooms of the package, from the ground up, and from which of those beneath each imports; for type checkers, too.
 # A module that lies in no folder is a room of its own; the faces are what users import.
@@ -32,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "_protocol": set(),
     "_instruments": {"_exceptions", "_protocol"},
     "_options": {"_instruments"},
+    "_http2": set(),
     "_carriers": set(),
     "_runtime": {"_carriers"},
     "_core": GROUND,
@@ -63,7 +65,7 @@ MAY_IMPORT_ANYIO = {
 KNOW_NO_LOOP = [
     module
     for module in MODULES
-    if module.startswith(("_core/", "_handshake/", "_protocol/", "_session/", "_sync/", "_reconnecting/"))
+    if module.startswith(("_core/", "_handshake/", "_http2/", "_protocol/", "_session/", "_sync/", "_reconnecting/"))
     or module in {"_instruments.py", "_options.py", "_carriers/_base.py", "_carriers/_stream.py", "_runtime/_base.py"}
 ]
 
@@ -117,14 +119,14 @@ FACES = {
 # They are there once they have been imported.
 SUBMODULES = {"anyio", "reconnect", "sync", "testing"}
 
-# Loads the modules of _protocol under a parent that has run nothing, and prints all that came with them.
-LOAD_PROTOCOL = """
+# Loads the modules of a room under a parent that has run nothing, and prints all that came with them.
+LOAD_ROOM = """
 import importlib, json, pkgutil, sys, types
 parent = types.ModuleType(sys.argv[1])
 parent.__path__ = [sys.argv[2]]
 sys.modules[parent.__name__] = parent
-protocol = importlib.import_module(parent.__name__ + "._protocol")
-for module in pkgutil.walk_packages(protocol.__path__, protocol.__name__ + "."):
+room = importlib.import_module(parent.__name__ + "." + sys.argv[3])
+for module in pkgutil.walk_packages(room.__path__, room.__name__ + "."):
     importlib.import_module(module.name)
 print(json.dumps(sorted(sys.modules)))
 """
@@ -158,18 +160,26 @@ def test_imports_are_seen() -> None:
     assert "trio" in top_level("_trio.py")
 
 
-def test_protocol_loads_no_event_loop_and_no_http() -> None:
+@pytest.mark.parametrize("room", ["_protocol", "_http2"])
+def test_sans_io_loads_no_event_loop_and_no_http(room: str) -> None:
     loaded = set(
         json.loads(
             subprocess.run(
-                [sys.executable, "-c", LOAD_PROTOCOL, NAME, str(PACKAGE)], check=True, capture_output=True, text=True
+                [sys.executable, "-c", LOAD_ROOM, NAME, str(PACKAGE), room], check=True, capture_output=True, text=True
             ).stdout
         )
     )
-    assert f"{NAME}._protocol._connection" in loaded
-    assert not loaded & {"trio", "anyio", "asyncio", "httpx2", "httpcore2", "h11"}
+    assert f"{NAME}.{room}._connection" in loaded
+    assert not loaded & {"trio", "anyio", "asyncio", "httpx2", "httpcore2", "h11", "h2"}
     ours = {name for name in loaded if name.startswith(f"{NAME}.")}
-    assert {name for name in ours if not name.startswith(f"{NAME}._protocol")} == set()
+    assert {name for name in ours if not name.startswith(f"{NAME}.{room}")} == set()
+
+
+@pytest.mark.parametrize("module", HTTP2)
+def test_http2_imports_the_standard_library_hpack_and_itself(module: str) -> None:
+    allowed = {*sys.stdlib_module_names, "hpack", NAME} - {"asyncio", "socket", "ssl", "time", "threading"}
+    assert top_level(module) <= allowed
+    assert all(name.startswith(f"{NAME}._http2.") for name in imports(module) if name.startswith(NAME))
 
 
 @pytest.mark.parametrize("module", PROTOCOL)

@@ -1,0 +1,161 @@
+"""The half of a connection that sends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hpack import Encoder
+
+from . import _frames as f
+from . import _settings as s
+from ._calm import Calm
+from ._headers import guarded
+from ._streams import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: While more than this waits to be written, streams send nothing.
+HIGH_OUTPUT = 65536
+# One call sends no more than this, so that streams take turns.
+_TURN = 65536
+# Our encoder's table is never larger than this, whatever the server allows: it is memory of ours.
+_TABLE = 4096
+_MAX_HEADER_LIST = 65536
+# A server that hands its window back when half of it is used must see that half used, rounded either way.
+_SLACK = 1024
+
+
+class Sending:
+    """See :class:`Connection`."""
+
+    def __init__(self, stream_window: int, connection_window: int) -> None:
+        self.stream_window = stream_window
+        self.connection_window = connection_window
+        #: Streams that are open, by their ids.
+        self.streams: dict[int, Stream] = {}
+        self.max_concurrent_streams = 2**31
+        #: The server takes extended CONNECT (RFC 8441 §3).
+        self.connect_protocol = False
+        self._next_id = 1
+        self._encoder = Encoder()
+        self._max_frame_size = f.MAX_FRAME_SIZE
+        self._initial_window = 65535
+        self._window = 65535
+        self._calm = Calm()
+        settings = {s.ENABLE_PUSH: 0, s.INITIAL_WINDOW_SIZE: stream_window, s.MAX_HEADER_LIST_SIZE: _MAX_HEADER_LIST}
+        self._output = bytearray(f.PREFACE + f.frame(f.SETTINGS, 0, 0, s.written(settings)))
+        self._answers = 0
+        if connection_window > self._window:
+            self._write(f.WINDOW_UPDATE, 0, 0, (connection_window - 65535).to_bytes(4, "big"))
+
+    @property
+    def has_output(self) -> bool:
+        """There is something to write."""
+        return bool(self._output)
+
+    @property
+    def is_backed_up(self) -> bool:
+        """So much waits to be written that :meth:`send` takes nothing."""
+        return len(self._output) > HIGH_OUTPUT
+
+    def take_output(self) -> bytearray:
+        """What is to be written now; the caller's from now on."""
+        output, self._output = self._output, bytearray()
+        self._answers = 0
+        return output
+
+    def open_stream(self, headers: Iterable[tuple[bytes, bytes]], owner: Any) -> Stream:
+        """Send a header section, pseudo-headers first, names in lower case, without END_STREAM.
+
+        The caller heeds :attr:`max_concurrent_streams`.
+        """
+        stream = Stream(self._next_id, self.stream_window, owner)
+        self._next_id += 2
+        self.streams[stream.id] = stream
+        block = self._encoder.encode(guarded(headers))
+        kind, size = f.HEADERS, self._max_frame_size
+        for at in range(0, len(block), size):
+            self._write(kind, f.END_HEADERS if at + size >= len(block) else 0, stream.id, block[at : at + size])
+            kind = f.CONTINUATION
+        self._calm.sent(1)
+        return stream
+
+    def room(self, stream: Stream, *, fair: bool = True) -> int:
+        """How much :meth:`send` would take; may be negative.
+
+        Args:
+            stream: whose.
+            fair: leave to the other streams half of what is left of the connection's window. Some servers give the
+                connection no more than one stream: one that they have stopped reading would hold all of it.
+        """
+        if len(self._output) > HIGH_OUTPUT:
+            return 0
+        room = min(self._initial_window - stream.sent, self._window, _TURN)
+        if fair and len(self.streams) > 1:
+            room = min(room, (self._window - max(0, stream.sent) + _SLACK) // 2)
+        return room
+
+    def send(self, stream: Stream, data: bytes | memoryview, *, fair: bool = True) -> int:
+        """Send as much as there is :meth:`room` for; return how much that was."""
+        if stream.forgotten:
+            return 0
+        count = min(len(data), self.room(stream, fair=fair))
+        if count <= 0:
+            return 0
+        stream.sent += count
+        self._window -= count
+        output, size = self._output, self._max_frame_size
+        tail = b"\0\0" + stream.id.to_bytes(4, "big")
+        for at in range(0, count, size):
+            length = min(size, count - at)
+            output += length.to_bytes(3, "big") + tail
+            output += data[at : at + length]
+        self._calm.sent((count - 1) // size + 1)
+        return count
+
+    def credit(self, stream: Stream, count: int) -> None:
+        """So many received bytes have been taken: hand their part of the window back, when that is worth a frame."""
+        stream.consumed += count
+        if stream.consumed * 2 >= self.stream_window and not stream.ended and not stream.forgotten:
+            self._write(f.WINDOW_UPDATE, 0, stream.id, stream.consumed.to_bytes(4, "big"))
+            stream.receivable += stream.consumed
+            stream.consumed = 0
+
+    def reset(self, stream: Stream, code: f.ErrorCode) -> None:
+        """Forget a stream, and tell the server. Nothing if it is forgotten already."""
+        if self._forget(stream):
+            self._write(f.RST_STREAM, 0, stream.id, code.to_bytes(4, "big"))
+
+    def ping(self, payload: bytes) -> None:
+        """Send a PING with eight bytes of payload."""
+        self._write(f.PING, 0, 0, payload)
+        self._calm.sent(1)
+
+    def goaway(self, code: f.ErrorCode, debug: bytes = b"") -> None:
+        """Tell the server that the connection ends. It has opened no stream that could have been processed."""
+        self._write(f.GOAWAY, 0, 0, bytes(4) + code.to_bytes(4, "big") + debug)
+
+    def _forget(self, stream: Stream) -> bool:
+        stream.forgotten = True
+        return self.streams.pop(stream.id, None) is not None
+
+    def _write(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
+        self._output += f.frame(kind, flags, stream_id, payload)
+
+    def _apply(self, settings: dict[int, int]) -> None:
+        """Use what the server has set.
+
+        Raises:
+            HTTP2Error: it may not be changed so.
+        """
+        if s.HEADER_TABLE_SIZE in settings:
+            self._encoder.header_table_size = min(settings[s.HEADER_TABLE_SIZE], _TABLE)
+        self.max_concurrent_streams = settings.get(s.MAX_CONCURRENT_STREAMS, self.max_concurrent_streams)
+        self._max_frame_size = settings.get(s.MAX_FRAME_SIZE_SETTING, self._max_frame_size)
+        if s.INITIAL_WINDOW_SIZE in settings:
+            self._initial_window = settings[s.INITIAL_WINDOW_SIZE]
+        enabled = bool(settings.get(s.ENABLE_CONNECT_PROTOCOL, self.connect_protocol))
+        if self.connect_protocol and not enabled:
+            raise f.HTTP2Error(f.ErrorCode.PROTOCOL_ERROR, "a server that takes extended CONNECT back (RFC 8441 §3)")
+        self.connect_protocol = enabled
