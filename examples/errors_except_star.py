@@ -60,7 +60,7 @@ async def main(url: str) -> None:
     except* (httpx2.TransportError, WebSocketHandshakeTimeout) as group:
         print("no connection:", *leaves(group))
     except* WebSocketDisconnect as group:
-        # A close frame with a code other than 1000 and 1001; those two end the loop.
+        # A close frame with a code other than 1000 and 1001; those two, and no code at all, end the loop.
         print("closed by the server:", *leaves(group))
     except* WebSocketNetworkError as group:
         print("connection lost, worth another try:", *leaves(group))

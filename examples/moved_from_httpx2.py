@@ -49,7 +49,7 @@ async def follow(client: httpx2.AsyncClient, url: str, ends: dict[str, str]) -> 
     count = 0
     try:
         async with open_websocket(client, url) as ws:
-            async for _ in ws:  # ends on 1000 and 1001, raises on other codes
+            async for _ in ws:  # ends on 1000, 1001 and no code, raises on others
                 count += 1
         ends[url] = f"{count} messages, closed with {ws.close_code}"
     except* WebSocketNetworkError:

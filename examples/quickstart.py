@@ -30,7 +30,7 @@ async def main(url: str) -> None:
         pong = await ws.ping()
         print(f"a round trip takes {await pong:.4f} s")
 
-        # A session is an iterator. It ends by itself when the server closes with 1000 or 1001.
+        # A session is an iterator. It ends by itself when the server closes with 1000, 1001 or no code.
         for word in ("one", "two", "three"):
             await ws.send(word)
         async for message in ws:

@@ -69,8 +69,10 @@ async def test_wrong_arguments_are_refused_and_nothing_is_sent() -> None:
     async with memory_session(close_timeout_seconds=0) as (ws, peer):
         with pytest.raises(TypeError, match=r"a message is str or bytes, not dict; .* send_json"):
             await ws.send({"a": 1})  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"send_text\(\) takes a str, not bytes"):
-            await ws.send_text(b"bytes")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"send_text\(\) takes str, or bytes that are UTF-8, not int"):
+            await ws.send_text(1)  # type: ignore[arg-type]
+        with pytest.raises(UnicodeDecodeError):
+            await ws.send_text(b"\xff")
         with pytest.raises(TypeError, match="a message is str or bytes, not str"):
             await ws.send_bytes("text")  # type: ignore[arg-type]
         with pytest.raises(UnicodeEncodeError):

@@ -65,7 +65,7 @@ class WebSocketDisconnect(WebSocketException, trio.EndOfChannel, anyio.EndOfStre
     """The peer closed the session with a close frame (RFC 6455 §7.1.5).
 
     Attributes:
-        code: the close code; 1005 if the frame carried none.
+        code: the close code; 1005 if the frame carried none, as that of ``ws.close()`` in a browser.
         reason: the close reason, often empty.
     """
 
@@ -76,6 +76,11 @@ class WebSocketDisconnect(WebSocketException, trio.EndOfChannel, anyio.EndOfStre
 
     def __str__(self) -> str:
         return f"the peer closed the session: {describe_close(self.code, self.reason)}"
+
+
+# The close codes that end an iteration without an error: the normal end, going away, and no code at all (RFC 6455 §7.1.5),
+# which is what ``ws.close()`` in a browser sends.
+QUIET_ENDS = frozenset({1000, 1001, 1005})
 
 
 class SendDisconnect(WebSocketDisconnect, trio.BrokenResourceError, anyio.BrokenResourceError):

@@ -119,7 +119,7 @@ class WebSocketStream(anyio.abc.ByteStream):
 
         Raises:
             TypeError, ValueError: ``max_bytes`` is not a positive int.
-            anyio.EndOfStream: the peer closed the session with 1000 or 1001.
+            anyio.EndOfStream: the peer closed the session with 1000, 1001 or no code.
             anyio.BrokenResourceError: the session failed, or the peer closed it with another code.
             anyio.ClosedResourceError: it was closed on our side.
             anyio.BusyResourceError: another task is receiving.

@@ -55,7 +55,7 @@ def reconnect(
     * by any other exception: it comes out, as it is. Caught inside the loop, it does not end it;
     * normally, while the session is open or after your own ``close()``: the loop ends;
     * normally, after the session had ended otherwise: the loop goes on if that is worth retrying, and ends if not. So
-      ``async for`` over the session, which ends on 1000 and 1001, ends the loop on 1000 only.
+      ``async for`` over the session, which ends on 1000, 1001 and a close without a code, does not end the loop on 1001.
 
     ``break`` and ``return`` end the loop in any case.
 

@@ -15,7 +15,7 @@ SendsEachMessageTwice
 SwapsNeighbours
     a_large_message_arrives_intact
 SendsTextAsBytes
-    send_text_and_send_bytes_do_as_they_are_called
+    send_text_and_send_bytes_do_as_they_are_called text_may_be_given_as_utf8
 SendsBytesAsText
     bytes_are_sent_as_binary a_large_message_arrives_intact tasks_that_wait_to_send_keep_their_order
 KeepsReferencesToBuffers
@@ -55,7 +55,8 @@ IterationEndsOnEveryCode
     every_waiting_task_is_woken iteration_raises_when_the_connection_is_lost
     iteration_raises_when_another_task_closes
 IterationNeverEnds
-    reading_goes_on_when_the_queue_has_room_again iteration_ends_on_1000_and_1001
+    reading_goes_on_when_the_queue_has_room_again
+    iteration_ends_on_1000_and_1001_and_no_code
     every_task_that_iterates_comes_to_the_end
 ForgetsWhatCameBeforeTheEnd
     messages_received_before_the_peers_close_survive_leaving_late messages_before_a_close_come_first
@@ -118,7 +119,7 @@ CanBeSet
 CountsWrongly
     a_lone_message_is_with_the_transport_when_send_returns statistics_count
 TakesWhateverItIsGiven
-    a_burst_of_pings_does_not_starve_other_tasks bytes_as_text_is_refused what_json_cannot_express_is_refused
+    a_burst_of_pings_does_not_starve_other_tasks text_that_is_not_utf8_is_refused what_json_cannot_express_is_refused
     a_ping_payload_that_is_text_is_refused a_pong_payload_that_is_text_is_refused
 IsClosedByWrongUse
     a_message_that_is_a_number_is_refused a_message_that_is_none_is_refused a_message_that_is_a_list_is_refused

@@ -57,7 +57,7 @@ class Defective:
         try:
             return await self.receive()
         except WebSocketDisconnect as exc:
-            if exc.code in (1000, 1001):
+            if exc.code in (1000, 1001, 1005):
                 raise StopAsyncIteration from None
             raise
 

@@ -344,8 +344,8 @@ def _close_without_code(wire: Wire, notes: list[Any]) -> None:
 @add(
     "`async for` ends without an error on a close without a code",
     _close_without_code,
-    yes=(WEBSOCKETS, AIOHTTP),
-    no=(OURS, ON_ASYNCIO),
+    yes=(OURS, ON_ASYNCIO, WEBSOCKETS, AIOHTTP),
+    no=(),
 )
 async def _(library: Library, url: str, _: list[Any]) -> bool:
     try:

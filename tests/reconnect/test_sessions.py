@@ -57,14 +57,24 @@ async def test_close_codes_that_are_retried(code: int) -> None:
         assert server.times == [0, 1]
 
 
-@pytest.mark.parametrize("code", [1002, 1003, 1005, 1007, 1008, 1009, 1010, 3000, 3999, 4000, 4999])
+@both_loops
+async def test_a_close_without_a_code_is_as_1000() -> None:
+    async def no_code(peer: ScriptedPeer) -> None:
+        await peer.send("hello")
+        await peer.send_raw(b"\x88\x00")
+
+    async with play(no_code) as server:
+        assert await collect(server) == ["hello"]
+    async with play(no_code, hello) as server:
+        policy = RetryPolicy(close_codes=RetryPolicy().close_codes | {1005})
+        assert await collect(server, policy=policy) == ["hello", "hello"]
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010, 3000, 3999, 4000, 4999])
 @both_loops
 async def test_close_codes_that_are_not(code: int) -> None:
     async def part(peer: ScriptedPeer) -> None:
-        if code == 1005:
-            await peer.send_raw(b"\x88\x00")
-        else:
-            await peer.close(code)
+        await peer.close(code)
 
     async with play(part) as server:
         with pytest.raises(ExceptionGroup) as caught:

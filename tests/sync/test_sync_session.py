@@ -78,7 +78,10 @@ def test_the_wrong_type_is_told_and_the_message_is_not_lost(ws: SyncWebSocketSes
     ("call", "error", "match"),
     [
         (lambda ws: ws.send(1), TypeError, r"a message is str or bytes, not int; .* send_json"),
-        (lambda ws: ws.send_text(b"x"), TypeError, r"send_text\(\) takes a str, not bytes"),
+        (lambda ws: ws.send_text(1), TypeError, r"send_text\(\) takes str, or bytes that are UTF-8, not int"),
+        (lambda ws: ws.send_text(b"\xff"), UnicodeDecodeError, "utf-8"),
+        (lambda ws: ws.receive_json(5), TypeError, "loads must be a function .* a timeout is passed by its name"),
+        (lambda ws: ws.iter_json(5), TypeError, "loads must be a function"),
         (lambda ws: ws.send_bytes("x"), TypeError, "a message is str or bytes, not str"),
         (lambda ws: ws.send("\ud800"), UnicodeEncodeError, "surrogates"),
         (lambda ws: ws.send_json(1, mode="bytes"), ValueError, "mode is"),
@@ -99,11 +102,13 @@ def test_wrong_arguments(echo_url: str, call: Any, error: type[Exception], match
         assert ws.receive() == "it still works"
 
 
-def test_iteration_ends_with_1000_and_1001() -> None:
-    for code in (1000, 1001):
-        with played(glued=text("a") + text("b") + close_frame(code)) as (ws, peer):
+def test_iteration_ends_with_1000_and_1001_and_no_code() -> None:
+    for code in (1000, 1001, 1005):
+        closing = frame(CLOSE) if code == 1005 else close_frame(code)
+        with played(glued=text("a") + text("b") + closing) as (ws, peer):
             assert list(ws) == ["a", "b"]
-            assert peer.receive() == Frame(CLOSE, code.to_bytes(2))
+            assert list(ws.iter_text()) == []
+            assert peer.receive() == Frame(CLOSE, closing[2:])
             peer.socket.close()
             assert ws.close_code == code
 

@@ -9,6 +9,8 @@ import math
 from typing import TYPE_CHECKING, Any, assert_type
 
 import httpx2
+import msgspec
+import orjson
 
 from httpx2_trio_ws import (
     CloseCode,
@@ -56,11 +58,31 @@ async def a_channel(ws: WebSocketSession) -> None:
         assert_type(message, str | bytes)
 
 
+class Point(msgspec.Struct):
+    x: int = 0
+
+
+def parse_point(message: str | bytes) -> Point:
+    return Point(len(message))
+
+
 async def receiving(ws: WebSocketSession) -> None:
     assert_type(await ws.receive(), str | bytes)
     assert_type(await ws.receive_text(), str)
     assert_type(await ws.receive_bytes(), bytes)
     assert_type(await ws.receive_json(), Any)
+    assert_type(await ws.receive_json(parse_point), Point)
+    assert_type(await ws.receive_json(msgspec.json.Decoder(Point).decode), Point)
+    assert_type(await ws.receive_json(loads=orjson.loads), Any)
+    await ws.receive_json(bytes.decode)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async for text in ws.iter_text():
+        assert_type(text, str)
+    async for data in ws.iter_bytes():
+        assert_type(data, bytes)
+    async for point in ws.iter_json(parse_point):
+        assert_type(point, Point)
+    async for anything in ws.iter_json():
+        assert_type(anything, Any)
     await ws.receive(timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -69,7 +91,11 @@ async def sending(ws: WebSocketSession) -> None:
     await ws.send(b"bytes")
     await ws.send(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await ws.send_text("text")
-    await ws.send_text(b"bytes")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ws.send_text(b"bytes")
+    await ws.send_text(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ws.send_json(Point(), dumps=msgspec.json.encode)
+    await ws.send_json(Point(), "binary", dumps=orjson.dumps)
+    await ws.send_json(1, dumps=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await ws.send_bytes(bytearray(1))
     await ws.send_bytes("text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await ws.send_json({"any": ["thing"]})

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._exceptions import (
+    QUIET_ENDS,
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketInvalidTypeReceived,
@@ -44,7 +45,7 @@ class ByteTunnel:
         self._end: WebSocketNetworkError | WebSocketProtocolError | None = None
 
     async def receive(self, max_bytes: int) -> bytes:
-        """At least one byte; ``b""`` once the peer has closed with 1000 or 1001. Always a schedule point."""
+        """At least one byte; ``b""`` once the peer has closed with 1000, 1001 or no code. Always a schedule point."""
         with self._alone("receiving"):
             await self._ready()
             while not self._rest:
@@ -53,7 +54,7 @@ class ByteTunnel:
                 try:
                     self._rest = await self.session.receive_bytes()
                 except WebSocketDisconnect as exc:
-                    if exc.code in (1000, 1001):
+                    if exc.code in QUIET_ENDS:
                         return b""
                     # Whatever else it says, the data is cut short.
                     self._end = WebSocketNetworkError(str(exc))

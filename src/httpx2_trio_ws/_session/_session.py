@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from httpx2_trio_ws._carriers import CarrierError
+from httpx2_trio_ws._core._json import check_utf8, encode_json
 from httpx2_trio_ws._core._state import SessionState
 from httpx2_trio_ws._core._statistics import Statistics, statistics
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
-from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
+from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import BINARY, TEXT, check_close, check_payload
 
+from ._iterating import Iterating
 from ._pings import PongWaiter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx2
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _CALLS_PER_TURN = 64
 
 
-class Session(SessionState["Engine"]):
+class Session(Iterating, SessionState["Engine"]):
     """An open WebSocket session.
 
     Sessions come from :func:`open_websocket` and its kin; they are not made by hand. All methods may be
@@ -133,24 +134,6 @@ class Session(SessionState["Engine"]):
             raise WebSocketInvalidTypeReceived(message)
         return message
 
-    async def receive_json(self) -> Any:
-        """Receive the next message, text or binary, and parse it with :func:`json.loads`.
-
-        Raises:
-            json.JSONDecodeError: it is not JSON; the text is in the exception's ``doc``. Else as
-                :meth:`receive`.
-        """
-        return json.loads(await self.receive())
-
-    async def __anext__(self) -> str | bytes:
-        """The next message. Iteration ends when the peer closes with 1000 or 1001; else as :meth:`receive`."""
-        try:
-            return await self.receive()
-        except WebSocketDisconnect as exc:
-            if exc.code in (1000, 1001):
-                raise StopAsyncIteration from None
-            raise
-
     # -- sending -------------------------------------------------------------------------------
 
     async def send(self, value: str | bytes) -> None:
@@ -172,11 +155,17 @@ class Session(SessionState["Engine"]):
         else:
             await self.send_bytes(value)
 
-    async def send_text(self, data: str) -> None:
-        """Send a text message. As :meth:`send`."""
-        if not isinstance(data, str):
-            raise TypeError(f"send_text() takes a str, not {type(data).__name__}; use send_bytes() for bytes")
-        payload, outbox = data.encode(), self._outbox
+    async def send_text(self, data: str | bytes) -> None:
+        """Send a text message. As :meth:`send`.
+
+        Args:
+            data: the text; or the UTF-8 of it, as JSON encoders give it.
+
+        Raises:
+            TypeError: it is neither ``str`` nor ``bytes``.
+            UnicodeDecodeError: the bytes are not UTF-8. Else as :meth:`send`.
+        """
+        payload, outbox = data.encode() if isinstance(data, str) else check_utf8(data), self._outbox
         if outbox.credit and not self._is_cancelled():
             outbox.credit -= 1
             outbox.deposit(payload, TEXT)
@@ -198,20 +187,34 @@ class Session(SessionState["Engine"]):
         else:
             await self._send(data, BINARY)
 
-    async def send_json(self, data: Any, mode: Literal["text", "binary"] = "text") -> None:
-        """Send ``data``, serialised with :func:`json.dumps`, as a text or a binary message.
+    async def send_json(
+        self,
+        data: Any,
+        mode: Literal["text", "binary"] = "text",
+        *,
+        dumps: Callable[[Any], str | bytes] | None = None,
+    ) -> None:
+        """Send ``data`` as JSON, in a text or a binary message.
+
+        Args:
+            data: what is to be serialised.
+            mode: the kind of message.
+            dumps: called with ``data``, it returns the JSON as ``str``, or as ``bytes``, which for text must be UTF-8.
+                ``None`` is :func:`json.dumps`, without spaces and with all characters as they are, lone surrogates
+                apart: those are escaped. It writes ``NaN`` and ``Infinity``, which :func:`json.loads` reads, but which
+                are no JSON (RFC 8259 §6); ``partial(json.dumps, allow_nan=False)`` refuses them.
 
         Raises:
-            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``.
-            TypeError: ``data`` cannot be serialised. Else as :meth:`send`.
+            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``, or ``data`` refers to itself.
+            TypeError: ``data`` cannot be serialised, or ``dumps`` returns something else.
+            RecursionError: it is nested too deep. Else what ``dumps`` raises, and as :meth:`send_text`.
         """
-        if mode not in ("text", "binary"):
-            raise ValueError(f'mode is "text" or "binary", not {mode!r}')
-        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-        if mode == "text":
-            await self.send_text(text)
+        payload, kind, outbox = encode_json(data, mode, dumps), TEXT if mode == "text" else BINARY, self._outbox
+        if outbox.credit and not self._is_cancelled():
+            outbox.credit -= 1
+            outbox.deposit(payload, kind)
         else:
-            await self.send_bytes(text.encode())
+            await self._send(payload, kind)
 
     async def _send(self, payload: bytes, kind: int) -> None:
         """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""

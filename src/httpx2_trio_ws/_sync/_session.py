@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from httpx2_trio_ws._core._json import check_utf8, encode_json
 from httpx2_trio_ws._core._state import SessionState
 from httpx2_trio_ws._core._statistics import Statistics, statistics
-from httpx2_trio_ws._exceptions import WebSocketDisconnect, WebSocketInvalidTypeReceived
+from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import check_close, check_payload
 
+from ._iterating import Iterating
 from ._waiting import check_timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     import httpx2
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from ._pings import Ping
 
 
-class SyncWebSocketSession(SessionState["Engine"]):
+class SyncWebSocketSession(Iterating, SessionState["Engine"]):
     """An open WebSocket session, for threads.
 
     Sessions come from :func:`open_websocket` and :func:`open_websocket_url`; they are not made by hand. All methods may
@@ -128,27 +130,6 @@ class SyncWebSocketSession(SessionState["Engine"]):
             raise WebSocketInvalidTypeReceived(message)
         return message
 
-    def receive_json(self, timeout: float | None = None) -> Any:
-        """Receive the next message, text or binary, and parse it with :func:`json.loads`.
-
-        Raises:
-            json.JSONDecodeError: it is not JSON; the text is in the exception's ``doc``. Else as
-                :meth:`receive`.
-        """
-        return json.loads(self.receive(timeout))
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> str | bytes:
-        """The next message. Iteration ends when the peer closes with 1000 or 1001; else as :meth:`receive`."""
-        try:
-            return self.receive()
-        except WebSocketDisconnect as exc:
-            if exc.code in (1000, 1001):
-                raise StopIteration from None
-            raise
-
     # -- sending -------------------------------------------------------------------------------
 
     def send(self, value: str | bytes) -> None:
@@ -170,11 +151,17 @@ class SyncWebSocketSession(SessionState["Engine"]):
         else:
             self.send_bytes(value)
 
-    def send_text(self, data: str) -> None:
-        """Send a text message. As :meth:`send`."""
-        if not isinstance(data, str):
-            raise TypeError(f"send_text() takes a str, not {type(data).__name__}; use send_bytes() for bytes")
-        self._send(data.encode(), text=True)
+    def send_text(self, data: str | bytes) -> None:
+        """Send a text message. As :meth:`send`.
+
+        Args:
+            data: the text; or the UTF-8 of it, as JSON encoders give it.
+
+        Raises:
+            TypeError: it is neither ``str`` nor ``bytes``.
+            UnicodeDecodeError: the bytes are not UTF-8. Else as :meth:`send`.
+        """
+        self._send(data.encode() if isinstance(data, str) else check_utf8(data), text=True)
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message. ``bytearray`` and ``memoryview`` are copied. As :meth:`send`."""
@@ -186,17 +173,29 @@ class SyncWebSocketSession(SessionState["Engine"]):
             data = bytes(data)
         self._send(data, text=False)
 
-    def send_json(self, data: Any, mode: Literal["text", "binary"] = "text") -> None:
-        """Send ``data``, serialised with :func:`json.dumps`, as a text or a binary message.
+    def send_json(
+        self,
+        data: Any,
+        mode: Literal["text", "binary"] = "text",
+        *,
+        dumps: Callable[[Any], str | bytes] | None = None,
+    ) -> None:
+        """Send ``data`` as JSON, in a text or a binary message.
+
+        Args:
+            data: what is to be serialised.
+            mode: the kind of message.
+            dumps: called with ``data``, it returns the JSON as ``str``, or as ``bytes``, which for text must be UTF-8.
+                ``None`` is :func:`json.dumps`, without spaces and with all characters as they are, lone surrogates
+                apart: those are escaped. It writes ``NaN`` and ``Infinity``, which :func:`json.loads` reads, but which
+                are no JSON (RFC 8259 §6); ``partial(json.dumps, allow_nan=False)`` refuses them.
 
         Raises:
-            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``.
-            TypeError: ``data`` cannot be serialised. Else as :meth:`send`.
+            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``, or ``data`` refers to itself.
+            TypeError: ``data`` cannot be serialised, or ``dumps`` returns something else.
+            RecursionError: it is nested too deep. Else what ``dumps`` raises, and as :meth:`send_text`.
         """
-        if mode not in ("text", "binary"):
-            raise ValueError(f'mode is "text" or "binary", not {mode!r}')
-        text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-        self._send(text.encode(), text=mode == "text")
+        self._send(encode_json(data, mode, dumps), text=mode == "text")
 
     def _send(self, payload: bytes, *, text: bool) -> None:
         error = self._outbox.send(payload, text=text)

@@ -79,6 +79,14 @@ async def bytearrays_and_memoryviews_are_copied(maker: SessionMaker) -> None:
 
 
 @check()
+async def text_may_be_given_as_utf8(maker: SessionMaker) -> None:
+    async with stage(maker) as (ws, peer):
+        for text in ("a", "\u6f22\u5b57", ""):
+            await ws.send_text(text.encode())
+            equal(await peer.receive(), text, "the peer's message")
+
+
+@check()
 async def json_is_sent_as_text_or_binary(maker: SessionMaker) -> None:
     async with stage(maker) as (ws, peer):
         data = {"a": [1, 2.5, None, True], "ü": "漢"}

@@ -18,7 +18,7 @@ _CALLS: dict[str, tuple[type[Exception], Callable[[Any], Awaitable[object]]]] = 
     "a_message_that_is_a_number": (TypeError, lambda ws: ws.send(5)),
     "a_message_that_is_none": (TypeError, lambda ws: ws.send(None)),
     "a_message_that_is_a_list": (TypeError, lambda ws: ws.send([b"x"])),
-    "bytes_as_text": (TypeError, lambda ws: ws.send_text(b"x")),
+    "text_that_is_not_utf8": (UnicodeDecodeError, lambda ws: ws.send_text(b"\xff")),
     "text_as_bytes": (TypeError, lambda ws: ws.send_bytes("x")),
     "text_with_a_lone_surrogate": (UnicodeEncodeError, lambda ws: ws.send("\ud800")),
     "what_json_cannot_express": (TypeError, lambda ws: ws.send_json(object())),
