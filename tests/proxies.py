@@ -12,6 +12,7 @@ import trio
 from .servers import read_request, tcp_server
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator
 
 FORBIDDEN = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
@@ -25,6 +26,7 @@ class Proxy:
     def __init__(self, address: str) -> None:
         self.address = address
         self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
 
 
 async def relay(one: trio.abc.Stream, other: trio.abc.Stream) -> None:
@@ -47,16 +49,23 @@ async def connect(target: str) -> trio.SocketStream:
 
 
 @contextlib.asynccontextmanager
-async def http_proxy(*, credentials: str | None = None, strip_upgrade: bool = False) -> AsyncGenerator[Proxy]:
+async def http_proxy(
+    *, credentials: str | None = None, strip_upgrade: bool = False, ssl_context: ssl.SSLContext | None = None
+) -> AsyncGenerator[Proxy]:
     """An HTTP proxy.
 
     Args:
         credentials: the ``Proxy-Authorization`` that it wants.
+        ssl_context: it is spoken to over TLS.
         strip_upgrade: forward as a proxy does that knows nothing of upgrades: without hop-by-hop headers.
     """
 
     async def handler(stream: trio.SocketStream) -> None:
-        first, headers = await read_request(stream)
+        try:
+            first, headers = await read_request(stream)
+        except (EOFError, trio.BrokenResourceError):  # the client wants no TLS of ours
+            return
+        proxy.headers.append(headers)
         method, target, _ = first.split(" ")
         proxy.asked.append(f"{method} {target}")
         if credentials is not None and headers.get("proxy-authorization") != credentials:
@@ -84,7 +93,7 @@ async def http_proxy(*, credentials: str | None = None, strip_upgrade: bool = Fa
             await other.send_all("\r\n".join((f"{method} {slash}{path} HTTP/1.1", *lines, "", "")).encode())
             await relay(stream, other)
 
-    async with tcp_server(handler) as address:
+    async with tcp_server(handler, ssl_context) as address:
         proxy = Proxy(address)
         yield proxy
 

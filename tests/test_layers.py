@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "_runtime": {"_carriers"},
     "_core": GROUND,
     "_handshake": {"_exceptions", "_options", "_runtime"},
+    "_tunnel": {"_handshake"},
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
     "_sync": {*GROUND, "_core", "_handshake"},
     "_reconnecting": {*GROUND, "_handshake", "_session"},
@@ -46,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "anyio": {*GROUND, "__init__", "_handshake", "_reconnecting", "_runtime", "_session"},
     "sync": {"__init__", "_options", "_sync"},
     "reconnect": {"_options", "_reconnecting", "_trio"},
+    "proxies": {"_tunnel"},
     "testing": {"_exceptions", "_handshake", "_protocol"},
     "_cli": {"__init__"},
     "__main__": {"_cli", "_exceptions"},
@@ -59,7 +61,7 @@ FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 
 # The exceptions double as anyio's; what is for tests runs on any loop.
 MAY_IMPORT_ANYIO = {
-    "_exceptions.py", "_runtime/_asyncio.py", "anyio.py", *(name for name in MODULES if name.startswith("testing/"))
+    "_exceptions.py", "_runtime/_asyncio.py", "_tunnel.py", "anyio.py", *(name for name in MODULES if name.startswith("testing/"))
 }  # fmt: skip
 # Written once for all event loops, or for threads as well: they name none.
 KNOW_NO_LOOP = [
@@ -112,12 +114,13 @@ RECONNECT = ["Backoff", "Connecting", "Reconnect", "RetryPolicy", "reconnect"]
 FACES = {
     NAME: PUBLIC,
     f"{NAME}.anyio": [*PUBLIC, "reconnect"],
+    f"{NAME}.proxies": ["AsyncTunnelTransport", "TunnelTransport"],
     f"{NAME}.reconnect": RECONNECT,
     f"{NAME}.sync": SYNC,
     f"{NAME}.testing": TESTING,
 }
 # They are there once they have been imported.
-SUBMODULES = {"anyio", "reconnect", "sync", "testing"}
+SUBMODULES = {"anyio", "proxies", "reconnect", "sync", "testing"}
 
 # Loads the modules of a room under a parent that has run nothing, and prints all that came with them.
 LOAD_ROOM = """

@@ -112,7 +112,9 @@ async def test_plain_ws_through_a_proxy_that_strips_the_upgrade(status: str, lin
         http_proxy(strip_upgrade=True) as proxy,
         new_client(proxy=f"http://{proxy.address}") as client,
     ):
-        said = "a proxy on the way .*removed .*wss:// goes through an HTTP proxy as a tunnel, ws:// does not"
+        said = (
+            "a proxy on the way .*removed .*wss:// goes through an HTTP proxy as a tunnel; ws:// does with a transport"
+        )
         with pytest.raises(WebSocketUpgradeError, match=f"{status}.*{said}") as caught:
             async with open_websocket(client, server.url):
                 raise AssertionError

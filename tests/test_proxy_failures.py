@@ -48,8 +48,8 @@ async def _open(open_on: Callable[..., Any], url: str, extensions: Any, options:
 
 
 @contextlib.contextmanager
-def played(*answers: bytes, ssl_context: Any = None) -> Iterator[str]:
-    """A proxy that answers what it reads, then hangs up; gives its address."""
+def played(*answers: bytes, stays: bool = False, ssl_context: Any = None) -> Iterator[str]:
+    """A proxy that answers what it reads, then hangs up, or stays until the client goes; gives its address."""
 
     async def handler(stream: trio.abc.Stream) -> None:
         with contextlib.suppress(trio.BrokenResourceError):  # the client went away first, or wants no TLS of ours
@@ -57,7 +57,10 @@ def played(*answers: bytes, ssl_context: Any = None) -> Iterator[str]:
                 if not await stream.receive_some(4096):
                     return
                 await stream.send_all(answer)
-            await stream.receive_some(4096)
+            if answers and not stays:
+                return
+            while await stream.receive_some(4096) and stays:
+                pass
 
     with in_thread(tcp_server(handler, ssl_context)) as address:
         yield address
@@ -76,7 +79,7 @@ CASES: dict[str, tuple[str, Callable[[], contextlib.AbstractContextManager[str]]
     "no SOCKS proxy": ("socks5", nobody, NOBODY),
     "no HTTP proxy": ("http", nobody, NOBODY),
     "SOCKS hangs up": ("socks5", played, HUNG_UP),
-    "SOCKS hangs up after the method": ("socks5", lambda: played(b"\x05\x00"), HUNG_UP),
+    "SOCKS hangs up after the method": ("socks5", lambda: played(b"\x05\x00", b""), HUNG_UP),
     "SOCKS answers something else": ("socks5", lambda: played(b"HTTP/1.1 400 Bad Request\r\n\r\n"), HUNG_UP),
     "SOCKS says no": (
         "socks5",
@@ -122,7 +125,7 @@ def test_a_forwarding_proxy_that_is_not_there(face: str) -> None:
 @each_face
 @pytest.mark.parametrize("scheme", ["socks5", "http"])
 def test_a_silent_proxy_stays_a_timeout(scheme: str, face: str) -> None:
-    with played(b"") as address:
+    with played(stays=True) as address:
         error = failure(face, "wss://feeds.test/", proxy=f"{scheme}://{address}", timeout=httpx2.Timeout(5, read=0.05))
     assert type(error) is httpx2.ReadTimeout
     assert str(error).startswith(f"the proxy {address} has not opened a tunnel: ")

@@ -41,7 +41,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _USERINFO = re.compile(r"//[^/?#]*@")
 _KEY = "Sec-WebSocket-Key"
 _ADVICE = {401: "; pass auth= to log in", 407: ": the proxy wants credentials"}
-_TUNNEL = "wss:// goes through an HTTP proxy as a tunnel, ws:// does not"
+_TUNNEL = "wss:// goes through an HTTP proxy as a tunnel; ws:// does with a transport of httpx2_trio_ws.proxies"
 # Memory level 5 instead of 8: some 140 KB instead of 260 for the compressor, and hardly less compression.
 _DEFLATE = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})
 

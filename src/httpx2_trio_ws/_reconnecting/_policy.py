@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 # not implemented, HTTP version, variant, loop, extension, and a network that wants a login (RFC 9110 §15.6, RFC 6585).
 _STATUSES = frozenset({408, 429, *range(500, 600)}) - {501, 505, 506, 508, 510, 511}
 _CLOSE_CODES = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
-_TRANSIENT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, WebSocketHandshakeTimeout)
+_TRANSIENT = (
+    httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError,
+    httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.RemoteProtocolError,
+    WebSocketHandshakeTimeout,
+)  # fmt: skip
+_PROXY_ERRORS = (httpx2.ProxyError, httpcore2.ProxyError)
 # httpx2 has one exception for all that a proxy may say: it begins with the status of an HTTP proxy; the other text is
 # that of a SOCKS proxy that cannot reach the server.
 _PROXY_SAID = re.compile(r"(\d{3}) |Proxy Server could not connect")
@@ -78,16 +83,22 @@ class RetryPolicy:
             return self._retry_proxy(error)
         if isinstance(error, httpx2.PoolTimeout):
             return False
-        return isinstance(error, _TRANSIENT) and not any(
-            isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)
-        )
+        return self._is_transient(error)
 
     def _retry_proxy(self, error: httpx2.ProxyError) -> bool:
-        *_, last = (cause for cause in causes(error) if isinstance(cause, (httpx2.ProxyError, httpcore2.ProxyError)))
-        if last.__cause__ is not None:  # it said nothing: it was not there, or hung up
-            return not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(last))
-        said = _PROXY_SAID.match(str(last))
-        return said is not None and (said[1] is None or int(said[1]) in self.statuses)
+        chain = list(causes(error))
+        at = max(place for place, cause in enumerate(chain) if isinstance(cause, _PROXY_ERRORS))
+        said = _PROXY_SAID.match(str(chain[at]))
+        if said is not None:
+            return said[1] is None or int(said[1]) in self.statuses
+        # It said nothing of its own: it was not there, or hung up.
+        return len(chain) > at + 1 and self._is_transient(chain[at + 1])
+
+    def _is_transient(self, error: BaseException) -> bool:
+        is_socks = type(error).__module__.startswith("socksio.")  # httpx2 needs no socksio where there is no such proxy
+        return (is_socks or isinstance(error, _TRANSIENT)) and not any(
+            isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error)
+        )
 
     def retry_session(self, error: WebSocketException) -> bool:
         """Whether to try again after ``error``, which has ended the session.

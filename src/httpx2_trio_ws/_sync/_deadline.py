@@ -77,8 +77,9 @@ class Deadline:
         if not isinstance(sock, socket.socket) or math.isinf(self.at):
             return
         with self._lock:
-            # A duplicate: the socket itself may be closed, and its number be another's, when the time comes.
-            self._sockets.append(sock.dup())
+            # A duplicate: the socket itself may be closed, and its number be another's, when the time comes. Of a
+            # TLS socket, its method dup() makes none.
+            self._sockets.append(socket.fromfd(sock.fileno(), sock.family, sock.type))
         if self._thread is None:
             self._thread = threading.Thread(target=self._wait, name="WebSocket handshake timeout", daemon=True)
             self._thread.start()
