@@ -13,9 +13,9 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketNetworkError, open_websocket
+from httpx2_trio_ws._carriers import _trio as transport_module
 from httpx2_trio_ws._carriers._stream import StreamCarrier
-from httpx2_trio_ws._carriers._trio import SocketCarrier
-from httpx2_trio_ws._runtime import _trio as transport_module
+from httpx2_trio_ws._carriers._trio import SocketCarrier, TLSCarrier
 
 from .memory import Peer, memory_session, text
 from .servers import scripted_server, tcp_server, upgrade
@@ -38,9 +38,9 @@ async def test_plain_connections_go_through_the_socket_and_others_through_the_st
         await (await upgrade(stream)).answer_close()
 
     async with tcp_server(handler, tls[0]) as address, open_websocket(client, f"wss://{address}") as ws:
-        assert isinstance(ws._engine.carrier, StreamCarrier)
+        assert isinstance(ws._engine.carrier, TLSCarrier)
     async with memory_session(close_timeout_seconds=0) as (ws, _):
-        assert isinstance(ws._engine.carrier, StreamCarrier)
+        assert type(ws._engine.carrier) is StreamCarrier
 
 
 async def test_where_descriptors_are_not_for_reading_it_is_the_stream(
@@ -52,7 +52,7 @@ async def test_where_descriptors_are_not_for_reading_it_is_the_stream(
 
     monkeypatch.setattr("os.name", "nt")
     async with scripted_server(handler) as url, open_websocket(client, url) as ws:
-        assert isinstance(ws._engine.carrier, StreamCarrier)
+        assert type(ws._engine.carrier) is StreamCarrier
         assert await ws.receive() == "a"
         await ws.send("b")
 

@@ -161,7 +161,7 @@ def test_descriptors_are_given_back(loop: str) -> None:
 @each_loop
 def test_a_reset(loop: str, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if stream:  # as with a stream that is not known
-        monkeypatch.setattr(transport_module, "_is_paused", lambda _: False)
+        monkeypatch.setattr(transport_module, "is_paused", lambda _: False)
 
     async def handler(ws: ServerConnection) -> None:
         await ws.send("a")
@@ -267,7 +267,7 @@ def test_a_stream_that_goes_on_reading_is_read_through(loop: str, monkeypatch: p
     """As with anyio before 4.16, whose stream does not stop when a read of it is given up."""
 
     async def main() -> None:
-        monkeypatch.setattr(transport_module, "_is_paused", lambda _: False)
+        monkeypatch.setattr(transport_module, "is_paused", lambda _: False)
         async with (
             server(digests, max_size=None) as (client, url),
             open_websocket(client, url, compression=None) as ws,
@@ -278,4 +278,4 @@ def test_a_stream_that_goes_on_reading_is_read_through(loop: str, monkeypatch: p
 
 
 def test_of_a_stream_that_is_not_known_it_is_not_said_that_it_is_paused() -> None:
-    assert not transport_module._is_paused(object())
+    assert not transport_module.is_paused(object())

@@ -1,8 +1,9 @@
 """What carries a session once the handshake is done: bytes in, bytes out, close.
 
 A session does not know what carries it. Each way is one module here: any network stream of httpx2's (:mod:`._stream`),
-and what goes to the socket beneath it on trio (:mod:`._trio`) and on asyncio (:mod:`._asyncio`). What all of them keep is
-:class:`Carrier`. A carrier more is one more module, and a line where the event loop's runtime chooses among them.
+and what goes to the socket beneath it, plain or with one layer of TLS, on trio (:mod:`._trio`) and on asyncio
+(:mod:`._asyncio`); they share the TLS (:mod:`._tls`), and how to find what is beneath a stream (:mod:`._beneath`). What all
+of them keep is :class:`Carrier`. A carrier more is one more module, and a line where the event loop's runtime chooses.
 
 May import: the exceptions, and the event loop that a module is for. Is imported by the runtimes, which choose a carrier,
 and by the session, which uses it.

@@ -1,4 +1,4 @@
-"""The carrier for asyncio's sockets.
+"""The carriers for asyncio's sockets: plain, and under one layer of TLS.
 
 The loop's own transport holds the socket, and anyio's stream reads through it: it starts reading and stops again for
 each call, which costs more than the read. Here the socket has a second descriptor that stays registered with the loop.
@@ -13,13 +13,17 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from ._base import READ_SIZE, CarrierError
+from ._beneath import is_paused
 from ._descriptor import write_now
 from ._stream import StreamCarrier
+from ._tls import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     import httpx2
+
+    from ._beneath import TLS
 
 
 class LoopCarrier(StreamCarrier):
@@ -78,7 +82,7 @@ class LoopCarrier(StreamCarrier):
                 return bytes(await _go_on(read))
         finally:
             read.close()
-        self._taken_over = _is_paused(self._stream)
+        self._taken_over = is_paused(self._stream)
         return None if self._taken_over else bytes(await self._stream.read(READ_SIZE))
 
     async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
@@ -110,11 +114,14 @@ class LoopCarrier(StreamCarrier):
         try:
             if self._socket.fileno() < 0:
                 raise ConnectionAbortedError("the client was closed")
-            return os.read(descriptor, READ_SIZE)
+            return self._receive(descriptor)
         except BlockingIOError:
             raise
         except OSError as exc:
             raise CarrierError("reading from the connection failed") from exc
+
+    def _receive(self, descriptor: int) -> bytes:
+        return os.read(descriptor, READ_SIZE)
 
     def _unregister(self) -> None:
         if self._registered and self._descriptor is not None:
@@ -134,7 +141,7 @@ class LoopCarrier(StreamCarrier):
         descriptor = self._own_descriptor()
         if descriptor is None:
             return await super().write(data)
-        written = write_now(self._socket, data)
+        written = self.write_now(data)
         if not written:
             await self._wait_writable(descriptor)
         return written
@@ -155,14 +162,44 @@ class LoopCarrier(StreamCarrier):
         await super().aclose()
 
 
-def _is_paused(stream: Any) -> bool:
-    """The loop's transport under a stream is not reading. That is never said of one that cannot be found."""
-    while stream is not None:
-        transport = getattr(stream, "_transport", None)
-        if transport is not None:
-            return not transport.is_reading()
-        stream = getattr(stream, "_stream", None)
-    return False
+class TLSLoopCarrier(LoopCarrier):
+    """Through the socket under a network stream that is one layer of TLS on it."""
+
+    def __init__(self, response: httpx2.Response, tls: TLS) -> None:
+        super().__init__(response)
+        self._records = Records(self._socket, tls)
+
+    async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
+        if self._records.ended:  # when reading had stopped; the socket need not be ready any more
+            take(self._read_now(descriptor))
+        else:
+            await super()._pump_descriptor(descriptor, take)
+
+    def _on_readable(self, descriptor: int) -> None:
+        super()._on_readable(descriptor)
+        if self._records.ended and self._stopped is not None and not self._stopped.done():
+            super()._on_readable(descriptor)
+
+    def _receive(self, descriptor: int) -> bytes:
+        records = self._records
+        return records.read(None if records.ended else super()._receive(descriptor))
+
+    def write_now(self, data: bytes | memoryview) -> int:
+        # Without a descriptor to wait with, all goes through the stream.
+        return 0 if self._own_descriptor() is None else self._records.write(data)
+
+    async def _wait_writable(self, descriptor: int) -> None:
+        if self._records.must_read:
+            has_read = asyncio.Event()
+            self._records.call_on_read(has_read.set)
+            await has_read.wait()
+        else:
+            await super()._wait_writable(descriptor)
+
+    async def aclose(self) -> None:
+        if self._descriptor is not None:
+            self._records.close()
+        await super().aclose()
 
 
 @types.coroutine

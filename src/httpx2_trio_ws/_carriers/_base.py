@@ -17,7 +17,22 @@ class CarrierError(Exception):
 
 
 class Carrier(Protocol):
-    """Read, write, close."""
+    """Read, write, close.
+
+    One task reads. Writes are made one at a time, by the send loop, and by any call of the session while that has
+    nothing to write. What a carrier has to tell beside the bytes:
+
+    * whether it can write without waiting (:attr:`writes_now`). Then nobody else may write to what is beneath it, and a
+      write that was begun must not be needed to be finished;
+    * how much of what it was given it has taken. It need not be all. What is given next begins with what was left, but
+      control frames may come in between two frames; so it takes no byte that it may have to give back;
+    * whether there was room (:attr:`had_room`, and the 0 of :meth:`write`): writing that waits is time that the peer took,
+      and that it then took bytes is a sign of life;
+    * the end, once, after all that came before it, also where the connection beneath it stays.
+
+    :meth:`pump` is a checkpoint, and cancelling it loses no byte. Cancelling :meth:`write` may leave a part written; the
+    session is dropped then. :meth:`aclose` runs in a shield, with a limit, and whatever it raises is left at that.
+    """
 
     #: The last :meth:`write` found room and left some: it did not wait for the peer. False where that cannot be told.
     had_room: bool

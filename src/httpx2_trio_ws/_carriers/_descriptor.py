@@ -29,15 +29,3 @@ def write_now(socket: Any, data: bytes | memoryview) -> int:
         return 0
     except OSError as exc:
         raise CarrierError("writing to the connection failed") from exc
-
-
-def plain_socket(stream: Any) -> Any:
-    """The socket under a network stream, if what is read from and written to that goes over it unchanged; else ``None``.
-
-    A TLS stream's socket carries ciphertext, so it must not be touched. And reading and writing a file descriptor with
-    ``os.read`` and ``os.write`` is for POSIX.
-    """
-    if os.name != "posix" or stream.get_extra_info("ssl_object") is not None:
-        return None
-    socket = stream.get_extra_info("socket")
-    return socket if hasattr(socket, "fileno") else None

@@ -1,8 +1,8 @@
-"""Through any ``network_stream`` that an httpx2 transport hands out: TLS, proxies, ASGI, memory.
+"""Through any ``network_stream`` that an httpx2 transport hands out: TLS within TLS, ASGI, memory.
 
-Where there is a plain socket underneath, another carrier goes to it, and so pays the stream's timeouts and exception
-mapping never instead of once per read. It can also write without waiting, which saves a trip through the scheduler for
-each lone message.
+Where there is a socket underneath, or one layer of TLS on one, another carrier goes to it, and so pays the stream's
+timeouts and exception mapping never instead of once per read. It can also write without waiting, which saves a trip
+through the scheduler for each lone message.
 """
 
 from __future__ import annotations

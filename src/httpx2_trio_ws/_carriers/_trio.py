@@ -1,4 +1,4 @@
-"""The carrier for trio's sockets."""
+"""The carriers for trio's sockets: plain, and under one layer of TLS."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import trio
 from ._base import READ_SIZE, CarrierError
 from ._descriptor import write_now
 from ._stream import StreamCarrier
+from ._tls import Records
 
 if TYPE_CHECKING:
     import httpx2
+
+    from ._beneath import TLS
 
 
 class SocketCarrier(StreamCarrier):
@@ -20,25 +23,40 @@ class SocketCarrier(StreamCarrier):
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(response)
-        # The first read goes through the stream: it may hold bytes that came together with the 101.
-        # It hands those out whole, as they are part of one read of 64 KiB.
         self._first = True
 
     async def read(self) -> bytes:
         try:
             if self._first:
-                data = bytes(await self._stream.read(2 * READ_SIZE))
                 self._first = False
-                return data
-            while True:
-                await trio.lowlevel.wait_readable(self._socket)
-                try:
-                    # A closed socket's descriptor is -1: never one that the system gave out again.
-                    return os.read(self._socket.fileno(), READ_SIZE)
-                except BlockingIOError:
-                    continue
+                data = await self._read_rest()
+                if data:
+                    return data
+            return await self._read_socket()
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
+
+    async def _read_rest(self) -> bytes:
+        """What came together with the 101. The stream hands that out whole, as it is part of one read of 64 KiB.
+
+        It reads nothing for it: trio looks for a cancellation before it does.
+        """
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            return bytes(await self._stream.read(2 * READ_SIZE))
+        return b""
+
+    async def _read_socket(self) -> bytes:
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._read_now()
+            except BlockingIOError:
+                continue
+
+    def _read_now(self) -> bytes:
+        # A closed socket's descriptor is -1: never one that the system gave out again.
+        return os.read(self._socket.fileno(), READ_SIZE)
 
     @property
     def writes_now(self) -> bool:
@@ -48,10 +66,48 @@ class SocketCarrier(StreamCarrier):
         return write_now(self._socket, data)
 
     async def write(self, data: memoryview) -> int:
-        written = write_now(self._socket, data)
+        written = self.write_now(data)
         if not written:
             try:
-                await trio.lowlevel.wait_writable(self._socket)
+                await self._wait_writable()
             except Exception as exc:
                 raise CarrierError("writing to the connection failed") from exc
         return written
+
+    async def _wait_writable(self) -> None:
+        await trio.lowlevel.wait_writable(self._socket)
+
+
+class TLSCarrier(SocketCarrier):
+    """Through the socket under a network stream that is one layer of TLS on it."""
+
+    def __init__(self, response: httpx2.Response, tls: TLS) -> None:
+        super().__init__(response)
+        self._records = Records(self._socket, tls)
+
+    async def _read_rest(self) -> bytes:
+        return await super()._read_rest() + self._records.rest()
+
+    async def _read_socket(self) -> bytes:
+        if self._records.ended:
+            await trio.lowlevel.checkpoint()
+            return self._records.read(None)
+        return await super()._read_socket()
+
+    def _read_now(self) -> bytes:
+        return self._records.read(super()._read_now())
+
+    def write_now(self, data: bytes | memoryview) -> int:
+        return self._records.write(data)
+
+    async def _wait_writable(self) -> None:
+        if self._records.must_read:
+            has_read = trio.Event()
+            self._records.call_on_read(has_read.set)
+            await has_read.wait()
+        else:
+            await super()._wait_writable()
+
+    async def aclose(self) -> None:
+        self._records.close()
+        await super().aclose()

@@ -16,8 +16,8 @@ import anyio
 import anyio.lowlevel
 
 from httpx2_trio_ws._carriers import StreamCarrier
-from httpx2_trio_ws._carriers._asyncio import LoopCarrier
-from httpx2_trio_ws._carriers._descriptor import plain_socket
+from httpx2_trio_ws._carriers._asyncio import LoopCarrier, TLSLoopCarrier
+from httpx2_trio_ws._carriers._beneath import on_plain_socket, tls_beneath
 
 from ._base import Runtime
 
@@ -114,5 +114,8 @@ class AsyncioRuntime(Runtime):
         return self._anyio_checkpoint_if_cancelled()
 
     def carrier(self, response: httpx2.Response) -> Carrier:
-        socket = plain_socket(response.extensions["network_stream"])
-        return StreamCarrier(response) if socket is None else LoopCarrier(response)
+        stream = response.extensions["network_stream"]
+        if on_plain_socket(stream):
+            return LoopCarrier(response)
+        tls = tls_beneath(stream)
+        return StreamCarrier(response) if tls is None else TLSLoopCarrier(response, tls)

@@ -8,8 +8,8 @@ import trio
 from trio.lowlevel import current_task
 
 from httpx2_trio_ws._carriers import StreamCarrier
-from httpx2_trio_ws._carriers._descriptor import plain_socket
-from httpx2_trio_ws._carriers._trio import SocketCarrier
+from httpx2_trio_ws._carriers._beneath import on_plain_socket, tls_beneath
+from httpx2_trio_ws._carriers._trio import SocketCarrier, TLSCarrier
 
 from ._base import Runtime
 
@@ -50,8 +50,13 @@ class TrioRuntime(Runtime):
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
 
     def carrier(self, response: httpx2.Response) -> Carrier:
-        socket = plain_socket(response.extensions["network_stream"])
-        return SocketCarrier(response) if isinstance(socket, trio.socket.SocketType) else StreamCarrier(response)
+        stream = response.extensions["network_stream"]
+        if not isinstance(stream.get_extra_info("socket"), trio.socket.SocketType):
+            return StreamCarrier(response)
+        if on_plain_socket(stream):
+            return SocketCarrier(response)
+        tls = tls_beneath(stream)
+        return StreamCarrier(response) if tls is None else TLSCarrier(response, tls)
 
 
 TRIO = TrioRuntime()

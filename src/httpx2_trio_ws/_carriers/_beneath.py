@@ -1,0 +1,66 @@
+"""What lies beneath a network stream that httpx2 hands out.
+
+Sockets and TLS objects are told by the stream itself (``get_extra_info``). Names that are not documented are used in
+this module only. Whatever is not found, or is not what it was expected to be, is left alone: then the session goes
+through the stream.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class TLS(NamedTuple):
+    """TLS on a plain socket: the object that encrypts and decrypts, and where it takes records from and puts them."""
+
+    object: ssl.SSLObject
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+
+
+def _has_descriptor(stream: Any) -> bool:
+    """At the bottom of a stream is a socket whose file descriptor can be read and written, which is for POSIX."""
+    return os.name == "posix" and hasattr(stream.get_extra_info("socket"), "fileno")
+
+
+def on_plain_socket(stream: Any) -> bool:
+    """What a network stream reads and writes goes over its socket unchanged."""
+    return _has_descriptor(stream) and stream.get_extra_info("ssl_object") is None
+
+
+def tls_beneath(stream: Any) -> TLS | None:
+    """The one layer of TLS between a network stream and its socket; ``None`` if there are more, or other ones."""
+    tls: Any = stream.get_extra_info("ssl_object")
+    if not _has_descriptor(stream) or not isinstance(tls, ssl.SSLObject):
+        return None
+    layers = [layer for layer in _layers(stream) if hasattr(layer, "transport_stream")]
+    if len(layers) != 1:
+        return None
+    found: Any = getattr(layers[0], "_ssl_object", None)
+    for names in (("_incoming", "_outgoing"), ("_read_bio", "_write_bio")):  # trio's and anyio's
+        incoming, outgoing = (getattr(layers[0], name, None) for name in names)
+        if found is tls and isinstance(incoming, ssl.MemoryBIO) and isinstance(outgoing, ssl.MemoryBIO):
+            return TLS(tls, incoming, outgoing)
+    return None
+
+
+def _layers(stream: Any) -> Iterator[Any]:
+    """A network stream, and what it is made of, down to the one on the socket."""
+    while stream is not None:
+        yield stream
+        # The second is documented, of trio's TLS stream and of anyio's.
+        stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
+
+
+def is_paused(stream: Any) -> bool:
+    """The loop's transport under a stream is not reading. That is never said of one that cannot be found."""
+    for layer in _layers(stream):
+        transport = getattr(layer, "_transport", None)
+        if transport is not None:
+            return not transport.is_reading()
+    return False
