@@ -146,8 +146,10 @@ class Life:
             return Do.NOTHING
         return Do.CLOSE_FRAME | self._end(WebSocketClosedError(why), now)
 
-    def bug(self, exc: Exception, now: float) -> Do:
-        """An error of our own."""
+    def bug(self, exc: BaseException, now: float) -> Do:
+        """An error of our own, or of a hook. Who waits is woken anew: it may have come in the middle of an end."""
+        if self.receiving is not None:
+            return _END
         return self._end(WebSocketClosedError(f"the session was ended by an internal error: {exc!r}"), now)
 
     def progress(self, now: float) -> None:

@@ -83,6 +83,9 @@ class Engine:
             None if interval is None else Keepalive(interval, options.keepalive_ping_timeout_seconds, runtime.now())
         )
         self._scope = runtime.cancel_scope()
+        # Made now, so that nothing that the end needs can fail to be made then.
+        self._goodbye = runtime.cancel_scope(shield=True)
+        self._closing = runtime.cancel_scope(shield=True)
         self._grace = options.failure_grace_seconds
         self._grace_over = runtime.event()
         self._read_all = False
@@ -108,12 +111,12 @@ class Engine:
                         loops.start_soon(self._keepalive_loop, self._keepalive)
                     await self._receive_loop()
                     loops.cancel_scope.cancel()
-        except Exception as exc:  # a bug of ours: it comes out below, and nobody is left waiting
-            self._do(self.life.bug(exc, self.runtime.now()))
+        except BaseException as exc:  # a bug of ours, or a hook's: it comes out below, and nobody is left waiting
+            if not self.runtime.is_cancellation(exc):
+                self._do(self.life.bug(exc, self.runtime.now()))
             raise
         finally:
-            with self.runtime.cancel_scope(shield=True):
-                await self._drop()
+            await self._drop()
             await self._tell()
 
     async def _tell(self) -> None:
@@ -292,19 +295,21 @@ class Engine:
         """Queue a ping, ahead of the messages."""
         payload = self.pings.payload(payload)
         ping = PendingPing(self.runtime.now(), event)
+        frame = self.connection.ping(payload)
         self.pings.sent(payload, ping)
-        self.outbox.push_control(self.connection.ping(payload))
+        self.outbox.push_control(frame)
         return ping
 
     def _pongs(self) -> None:
         now = self.runtime.now()
-        for payload in self.connection.pongs:
-            for ping in self.pings.answered(payload):
-                self.latency = ping.round_trip = now - ping.sent_at
-                self.watch.call("ping_answered", ping.round_trip)
-                if ping.event is not None:
-                    ping.event.set()
+        answered = [ping for payload in self.connection.pongs for ping in self.pings.answered(payload)]
         self.connection.pongs.clear()
+        for ping in answered:
+            self.latency = ping.round_trip = now - ping.sent_at
+            if ping.event is not None:
+                ping.event.set()
+        for ping in answered:  # once all are woken, whatever a hook raises
+            self.watch.call("ping_answered", ping.round_trip)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -355,10 +360,12 @@ class Engine:
     def begin_close(self, code: int, reason: str) -> None:
         """Close from our side: flush what was sent, then the close frame. Does not wait."""
         do = self.life.close(self.runtime.now(), can_say=self.connection.is_open)
-        if do & Do.CLOSE_FRAME:
-            self.outbox.push_frame(self.connection.close(code, reason))
-        self._do(do)
-        self._grace_over.set()  # a failure that was not told is raised now
+        try:
+            if do & Do.CLOSE_FRAME:
+                self.outbox.push_frame(self.connection.close(code, reason))
+        finally:  # whatever a hook raises, the session has ended, and within its limit
+            self._do(do)
+            self._grace_over.set()  # a failure that was not told is raised now
 
     def cancel(self) -> None:
         """Drop the connection now. Does not wait."""
@@ -369,26 +376,36 @@ class Engine:
         self._grace_over.set()
 
     async def _drop(self) -> None:
-        """Say goodbye if that takes no waiting, and close the connection."""
+        """Say goodbye if that takes no waiting, and close the connection. Whatever fails in it, all who wait are woken."""
+        try:
+            try:
+                await self._say_goodbye()
+            finally:
+                self.outbox.discard()
+                with self._closing, contextlib.suppress(Exception):
+                    # A connection that cannot be closed properly is gone all the same.
+                    try:
+                        self._closing.deadline = self.runtime.now() + FAREWELL
+                    finally:
+                        await self.carrier.aclose()
+        finally:
+            self.done.set()
+            self.watch.closed(self.failure)
+
+    async def _say_goodbye(self) -> None:
         self.consumer_wait.stop()
         self.peer_wait.stop()
         outbox, carrier = self.outbox, self.carrier
         do = self.life.drop("the session was cancelled", self.runtime.now())
-        goodbye = self.connection.close(1001, "") if do & Do.CLOSE_FRAME else b""
-        self._do(do)
-        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL)
-        with contextlib.suppress(CarrierError), limit:
-            if outbox.between_frames:
-                rest = outbox.rest(WRITE_SIZE) + goodbye
-                if carrier.writes_now:
-                    carrier.write_now(rest)
-                else:
-                    while rest:
-                        rest = rest[await carrier.write(memoryview(rest)) :]
-        outbox.discard()
-        limit = self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL)
-        with limit, contextlib.suppress(Exception):
-            # A connection that cannot be closed properly is gone all the same.
-            await carrier.aclose()
-        self.done.set()
-        self.watch.closed(self.failure)
+        try:
+            goodbye = self.connection.close(1001, "") if do & Do.CLOSE_FRAME else b""
+        finally:
+            self._do(do)
+        rest = outbox.rest(WRITE_SIZE) + goodbye if outbox.between_frames else b""
+        with contextlib.suppress(Exception), self._goodbye:  # as in closing
+            self._goodbye.deadline = self.runtime.now() + FAREWELL
+            if carrier.writes_now:
+                carrier.write_now(rest)
+            else:
+                while rest:
+                    rest = rest[await carrier.write(memoryview(rest)) :]

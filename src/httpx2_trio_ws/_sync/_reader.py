@@ -81,8 +81,8 @@ class Reader:
         #: What other threads want done, and whether they want the connection dropped.
         self.orders: deque[CloseOrder | ControlOrder] = deque()
         self.cancelled = False
-        #: An error of our own.
-        self.bug: Exception | None = None
+        #: An error of our own, or of a hook.
+        self.bug: BaseException | None = None
         #: Set when nothing is left but the thread's last step.
         self.done = Signal()
         #: Whoever has it ends the session: the reader, or who could not start it.
@@ -109,13 +109,17 @@ class Reader:
         """The thread."""
         if not self.claim.acquire(blocking=False):
             return
+        # A bug of ours, or what a hook raised, comes out where the block is left.
         try:
-            self._loop()
-        except Exception as exc:  # noqa: BLE001 (a bug of ours: it comes out where the block is left)
-            self.bug = exc
-            self._tell(self.life.bug, exc)
-        finally:
-            self.drop()
+            try:
+                self._loop()
+            except BaseException as exc:  # noqa: BLE001
+                self.bug = exc
+                self._tell(self.life.bug, exc)
+            finally:
+                self.drop()
+        except BaseException as exc:  # noqa: BLE001
+            self.bug = self.bug or exc
 
     def _loop(self) -> None:
         stream = self._response.extensions["network_stream"]
@@ -343,11 +347,14 @@ class Reader:
         self.consumer_wait.stop()
         self.peer_wait.stop()
         try:
-            self._say_goodbye()
+            try:
+                self._say_goodbye()
+            finally:
+                self.outbox.discard()
+                with contextlib.suppress(Exception):
+                    # A connection that cannot be closed properly is gone all the same.
+                    self._response.close()
         finally:
-            with contextlib.suppress(Exception):
-                # A connection that cannot be closed properly is gone all the same.
-                self._response.close()
             self.poller.close()
             self.done.set()
             self.watch.closed(self.failure)
@@ -366,4 +373,3 @@ class Reader:
         if last:
             with contextlib.suppress(Exception):
                 self._carrier.write(memoryview(last))
-        self.outbox.discard()
