@@ -16,15 +16,20 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._exceptions import (
     SendDisconnect,
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketException,
+    WebSocketKeepaliveTimeout,
     WebSocketNetworkError,
     WebSocketProtocolError,
 )
+
+if TYPE_CHECKING:
+    from httpx2_trio_ws._options import SessionOptions
 
 # When the session is cancelled, a close frame on a carrier that cannot write without waiting is given so many seconds.
 FAREWELL = 0.1
@@ -180,6 +185,14 @@ class Life:
             self.sending = SendDisconnect(error.code, error.reason)
         self._ended_at = min(self._ended_at, now)
         return _END
+
+
+def keepalive_timeout(options: SessionOptions) -> WebSocketKeepaliveTimeout:
+    """The failure of a session whose peer has been silent for too long."""
+    return WebSocketKeepaliveTimeout(
+        f"no sign of life from the peer within {options.keepalive_ping_timeout_seconds} s of a ping, sent "
+        f"after {options.keepalive_ping_interval_seconds} s of silence (keepalive_ping_timeout_seconds)"
+    )
 
 
 def _how(cause: BaseException | None) -> str:

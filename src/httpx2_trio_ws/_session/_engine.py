@@ -28,10 +28,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from httpx2_trio_ws._carriers import WRITE_SIZE, CarrierError
-from httpx2_trio_ws._core._life import FAREWELL, Do, Life
+from httpx2_trio_ws._core._life import FAREWELL, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
-from httpx2_trio_ws._exceptions import WebSocketException, WebSocketKeepaliveTimeout
 from httpx2_trio_ws._protocol import Keepalive, PingBook, Verdict
 
 from ._inbox import Inbox
@@ -41,6 +40,7 @@ from ._pings import PendingPing
 if TYPE_CHECKING:
     from httpx2_trio_ws._carriers import Carrier
     from httpx2_trio_ws._core._watch import Watch
+    from httpx2_trio_ws._exceptions import WebSocketException
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
     from httpx2_trio_ws._runtime import Event, Runtime
@@ -279,15 +279,8 @@ class Engine:
                 await runtime.checkpoint()
                 await runtime.checkpoint()
                 if keepalive.check(runtime.now()) is Verdict.DEAD:
-                    self._do(self.life.failed(WebSocketKeepaliveTimeout(self._silence()), None, runtime.now()))
+                    self._do(self.life.failed(keepalive_timeout(self.options), None, runtime.now()))
                     self._scope.cancel()
-
-    def _silence(self) -> str:
-        options = self.options
-        return (
-            f"no sign of life from the peer within {options.keepalive_ping_timeout_seconds} s of a ping, sent "
-            f"after {options.keepalive_ping_interval_seconds} s of silence (keepalive_ping_timeout_seconds)"
-        )
 
     # -- pings ---------------------------------------------------------------------------------
 

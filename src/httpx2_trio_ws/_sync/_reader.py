@@ -13,10 +13,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from httpx2_trio_ws._core._life import CLOSED, Do, Life
+from httpx2_trio_ws._core._life import CLOSED, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
-from httpx2_trio_ws._exceptions import WebSocketException, WebSocketKeepaliveTimeout
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
 from ._carrier import read_stream
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
     from httpx2_trio_ws._core._watch import Watch
+    from httpx2_trio_ws._exceptions import WebSocketException
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
 
@@ -184,7 +184,7 @@ class Reader:
                 return False
             verdict = self._verdict(keepalive, now)
         if verdict is Verdict.DEAD:
-            self._tell(self.life.failed, WebSocketKeepaliveTimeout(self._silence()), None)
+            self._tell(self.life.failed, keepalive_timeout(self._options), None)
             return False
         # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
         if verdict is Verdict.PING and not self.outbox.control_size:
@@ -199,13 +199,6 @@ class Reader:
             keepalive.heard(self._heard_at)
             self._heard_at = None
         return keepalive.check(now)
-
-    def _silence(self) -> str:
-        options = self._options
-        return (
-            f"no sign of life from the peer within {options.keepalive_ping_timeout_seconds} s of a ping, sent "
-            f"after {options.keepalive_ping_interval_seconds} s of silence (keepalive_ping_timeout_seconds)"
-        )
 
     # -- reading -------------------------------------------------------------------------------
 
