@@ -8,6 +8,19 @@ draining   ``None`` / the failed write's error     all but another failed write:
 ended      an error / an error                     nothing; a close of ours still changes what is raised, once
 =========  ======================================  ====================================================================
 
+What ends a session is what every later call raises:
+
+======================  ==========================  ======================================================
+what happened           calls raise                 then
+======================  ==========================  ======================================================
+the peer's close frame  WebSocketDisconnect         it is answered; the peer closes the connection
+our ``close()``         WebSocketClosedError        what was sent before it is flushed; the peer answers
+the connection broke    WebSocketNetworkError       nothing more to do
+the peer broke rules    WebSocketProtocolError      it is sent a close frame that says so
+======================  ==========================  ======================================================
+
+The last two are *failures*: they are told to the user once, by a call or by the block.
+
 Each input returns :class:`Do`, what its caller has to do, in the order of the flags; where it is not told when, it is at
 once. :meth:`Life.deadline` is the only one there is: whatever the peer does, all is over by then.
 """

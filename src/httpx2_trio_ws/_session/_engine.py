@@ -1,23 +1,10 @@
-"""The life of one session: its loops, how it fails, how it ends.
+"""The engine of one session: its loops, how it fails, how it ends.
 
-A session is *open* until the first of these happens, and what that was is what every later call raises:
-
-=====================  ==========================  ======================================================
-what happened          calls raise                 then
-=====================  ==========================  ======================================================
-the peer's close frame WebSocketDisconnect         it is answered; the peer closes the connection
-our ``close()``        WebSocketClosedError        what was sent before it is flushed; the peer answers
-the connection broke   WebSocketNetworkError       nothing more to do
-the peer broke rules   WebSocketProtocolError      it is sent a close frame that says so
-=====================  ==========================  ======================================================
-
-The last two are *failures*: if no call has told the user of one when the grace is over, or when the block
-is left, :meth:`Engine.run` raises it in the nursery that it runs in.
-
-:meth:`Engine.run` is one task. It reads, in its own task, and has two children: the send loop and the
-keepalive loop. All three stand in one cancel scope. Whatever ends the session sets a deadline on that
-scope, so that no peer can keep it from ending for longer than ``close_timeout_seconds``; then the transport is
-dropped.
+How a session ends, and by when, is :class:`Life`'s to say; here is who does it. :meth:`Engine.run` is one task. It reads, in
+its own task, and has two children: the send loop and the keepalive loop. All three stand in one cancel scope, and whatever
+ends the session sets that scope's deadline, so that no peer can keep it from ending for longer than
+``close_timeout_seconds``; then the transport is dropped. A failure that no call has told the user of when its grace is
+over, or when the block is left, is raised by :meth:`Engine.run` in the nursery that it runs in.
 """
 
 from __future__ import annotations
