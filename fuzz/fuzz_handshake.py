@@ -20,7 +20,7 @@ import trio.testing
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from httpx2_trio_ws import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from httpx2_trio_ws._handshake._refusal import MAX_BODY
+from httpx2_trio_ws._handshake._body import MAX_BODY
 from httpx2_trio_ws._handshake._request import prepare, shake_hands
 from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import HandshakeOptions

@@ -30,12 +30,14 @@ class ProxySteps:
         self._proxy = ""
         self._trouble = ""
         self._failed: BaseException | None = None
+        self._connected = self._waiting = False
 
     def ready(self, request: httpx2.Request) -> None:
         """A request is about to be sent."""
         self._request, url = request, request.url
         self._target = (url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS.get(url.scheme))
         self._proxy = self._trouble = ""
+        self._connected = self._waiting = False
 
     def note(self, name: str, info: dict[str, Any]) -> None:
         """A step of httpx2, as its ``trace`` extension tells of it."""
@@ -45,6 +47,11 @@ class ProxySteps:
             self._failed = info["exception"]
             return
         started = stage == "started"
+        self._connected |= step in ("connect_tcp", "connect_unix_socket")
+        if step == "send_request_headers" and started:
+            self._waiting = True
+        elif step == "receive_response_headers" and not started:
+            self._waiting = False
         if step == "connect_tcp" and started:
             address = (info["host"], info["port"])
             self._proxy = "" if address == self._target else f"{address[0]}:{address[1]}"
@@ -56,6 +63,14 @@ class ProxySteps:
             self._trouble = NO_TUNNEL if started else ""
         elif step == "send_request_headers" and started:
             self._trouble = NO_TUNNEL if info["request"].method == b"CONNECT" else ""
+
+    def connection_was_stale(self, exc: Exception) -> bool:
+        """The request was sent on a connection that was there before, and no answer came: the peer had closed it.
+
+        So it is worth sending once more; what comes next is another such connection, or a new one.
+        """
+        broken = isinstance(exc, (httpx2.NetworkError, httpx2.RemoteProtocolError))
+        return broken and self._waiting and not self._connected
 
     def error(self, exc: Exception) -> Exception:
         """What to raise for a request that has failed: ``exc`` itself, unless that was a proxy's doing."""

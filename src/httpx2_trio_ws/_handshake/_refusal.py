@@ -7,47 +7,36 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-if TYPE_CHECKING:
-    from httpx2_trio_ws._runtime import CancelScope, Runtime
+from ._body import MAX_BODY, AsyncBody, BlockingBody, Body, decoded
 
-# So much of a body is read, and so much of it is kept once it is decoded.
-MAX_BODY = 65536
+if TYPE_CHECKING:
+    from httpx2_trio_ws._runtime import Runtime
+
+# The connection broke off, or did not go on for too long. A StreamError: it has been closed before.
+_NO_MORE = (httpx2.TransportError, httpx2.StreamError)
 
 
 async def read_refusal(response: httpx2.Response, runtime: Runtime, deadline: float) -> httpx2.Response:
     """A copy of the response with the beginning of its body read, as far as that comes until ``deadline``."""
-    body = bytearray()
-    if response.status_code != 101:  # what follows a 101 is no body
-        with runtime.cancel_scope(deadline=deadline) as reading:
-            await _read_bounded(response, body, reading)
-    return with_body(response, bytes(body))
+    if isinstance(response.stream, AsyncBody):
+        response.stream.refuses = True
+        with runtime.cancel_scope(deadline=deadline), contextlib.suppress(*_NO_MORE):
+            await response.stream.fetch(MAX_BODY)
+    return copy_of(response)
 
 
-async def _read_bounded(response: httpx2.Response, body: bytearray, reading: CancelScope) -> None:
-    """Add the beginning of a refusal's body, as it came over the network, to ``body``; as far as it comes.
-
-    httpx2 stacks async generators here, and those inside are left to the garbage collector, with a warning,
-    if iteration just stops. An exception from within unwinds them all, so ``reading`` is cancelled instead.
-    What has been buffered still comes then, and is not much.
-    """
-    # A StreamError: an event hook or the authentication has read or closed it already.
-    with contextlib.suppress(httpx2.TransportError, httpx2.StreamError):
-        async with contextlib.aclosing(response.aiter_raw()) as chunks:
-            async for chunk in chunks:
-                body += chunk
-                if len(body) >= MAX_BODY:
-                    reading.cancel()
-                if len(body) >= 4 * MAX_BODY:
-                    break  # this one is not from a network, as it has never waited
+def read_refusal_blocking(response: httpx2.Response) -> httpx2.Response:
+    """As :func:`read_refusal`."""
+    if isinstance(response.stream, BlockingBody):
+        response.stream.refuses = True
+        with contextlib.suppress(*_NO_MORE):
+            response.stream.fetch(MAX_BODY)
+    return copy_of(response)
 
 
-def with_body(response: httpx2.Response, body: bytes) -> httpx2.Response:
-    """A copy of a refusal that has been read, with ``body`` as what came over the network."""
-    try:
-        content = response.content  # already read, see above
-    except httpx2.ResponseNotRead:
-        content = _decoded(response, body)
-    read = httpx2.Response(response.status_code, content=content[:MAX_BODY])
+def copy_of(response: httpx2.Response) -> httpx2.Response:
+    """What a refusal that has been read is told with."""
+    read = httpx2.Response(response.status_code, content=_content(response)[:MAX_BODY])
     read.headers = response.headers
     read.request = response.request
     read.extensions = response.extensions
@@ -57,23 +46,11 @@ def with_body(response: httpx2.Response, body: bytes) -> httpx2.Response:
     return read
 
 
-def _decoded(response: httpx2.Response, body: bytes) -> bytes:
-    """``body`` without its content encoding, as far as it goes; as it is where it has several.
-
-    A small body may inflate to a huge one, or cost much and come to nothing: deflate has blocks that hold nothing. With
-    one coding, the work is bounded by the input. With several, the outer ones would make that large again.
-    """
-    if len(response.headers.get_list("content-encoding", split_commas=True)) > 1:
-        return body
-    undecoded = httpx2.Response(
-        response.status_code, headers=response.headers, stream=httpx2.ByteStream(body[: 2 * MAX_BODY])
-    )
-    content = bytearray()
+def _content(response: httpx2.Response) -> bytes:
     try:
-        for chunk in undecoded.iter_bytes():
-            content += chunk
-            if len(content) >= MAX_BODY:
-                break
-    except httpx2.DecodingError:  # cut off, or not encoded as its header says
-        return bytes(content) or body
-    return bytes(content)
+        return response.content  # an event hook, or the authentication, has read it
+    except httpx2.ResponseNotRead:
+        pass
+    if not isinstance(response.stream, Body):
+        return b""  # of a 101, after which there is no body; or it has been closed
+    return decoded(response.headers, bytes(response.stream.received[: 2 * MAX_BODY]), MAX_BODY)

@@ -179,7 +179,7 @@ def redirected(request: httpx2.Request, response: httpx2.Response, cookies: http
     """
     following = response.next_request
     if following is None:
-        raise WebSocketUpgradeError(f"the server redirects to an invalid URL: {_location(response)!r}", response)
+        raise WebSocketUpgradeError(f"the server redirects to an invalid URL: {location(response)!r}", response)
     try:
         url = http_url(following.url)
     except ValueError as exc:
@@ -219,14 +219,14 @@ def _refusal(response: httpx2.Response) -> str:
     return f"the server refused the WebSocket with {status}{_advice(response)}"
 
 
-def _location(response: httpx2.Response) -> str:
+def location(response: httpx2.Response) -> str:
     """Where a redirect leads, as error messages show it. It need not be a URL."""
     return _USERINFO.sub("//", response.headers["location"])
 
 
 def _advice(response: httpx2.Response) -> str:
     if response.has_redirect_location:
-        return f", a redirect to {_location(response)!r}; pass follow_redirects=True to follow it"
+        return f", a redirect to {location(response)!r}; pass follow_redirects=True to follow it"
     if response.status_code == 426:
         versions = response.headers.get("sec-websocket-version")
         if versions is not None:

@@ -128,7 +128,7 @@ class Steps:
     """
 
     def __init__(self, deadline: Deadline, trace: Callable[[str, Any], object] | None) -> None:
-        self._deadline = deadline
+        self.deadline = deadline
         self._trace = trace
         self.proxy = ProxySteps()
         self._stream: Any = None
@@ -145,7 +145,7 @@ class Steps:
         """
         renew_key(request)
         self.proxy.ready(request)
-        left = self._deadline.at - time.monotonic()
+        left = self.deadline.at - time.monotonic()
         if left <= 0:
             raise httpx2.TimeoutException("no time is left", request=request)
         given = request.extensions.get("timeout", {})
@@ -164,7 +164,7 @@ class Steps:
             if step in _CONNECTING:
                 self._connecting(step, stage, info)
             elif (step, stage) == ("receive_response_headers", "started") and not self._connected:
-                self._timeouts["read"] = self._deadline.shared(self._timeouts["read"])
+                self._timeouts["read"] = self.deadline.shared(self._timeouts["read"])
             if self._trace is not None:
                 self._trace(name, info)
             keep = step not in _CONNECTING or stage != "failed"
@@ -177,6 +177,6 @@ class Steps:
             self._stream = info["return_value"]
             if step.startswith("connect_"):
                 self._connected = True
-                self._deadline.watch(self._stream.get_extra_info("socket"))
+                self.deadline.watch(self._stream.get_extra_info("socket"))
         elif step.startswith("connect_"):
             self._stream = None  # an earlier request's is the pool's

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import httpx2
 
 from httpx2_trio_ws._core._watch import watched_connection
 from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from httpx2_trio_ws._handshake._refusal import MAX_BODY, with_body
-from httpx2_trio_ws._handshake._request import HandshakeAuth, auth_for, build_request, check_client, full_pool, too_slow
+from httpx2_trio_ws._handshake._auth import HandshakeAuth, auth_for
+from httpx2_trio_ws._handshake._client import check_client
+from httpx2_trio_ws._handshake._failures import failure, too_slow
+from httpx2_trio_ws._handshake._refusal import read_refusal_blocking
+from httpx2_trio_ws._handshake._request import build_request
 from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import parse_options
 
@@ -20,7 +23,6 @@ from ._engine import Engine
 from ._session import SyncWebSocketSession
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from types import TracebackType
 
     from httpx2_trio_ws._options import HandshakeOptions, OpenOptions
@@ -107,20 +109,9 @@ def shake_hands(
     late = WebSocketHandshakeTimeout(too_slow(client, request, handshake))
     deadline = Deadline(handshake.handshake_timeout_seconds)
     steps = Steps(deadline, (handshake.extensions or {}).get("trace"))
-    auth = auth_for(client, request, handshake, steps.ready)
     response: httpx2.Response | None = None
     try:
-        try:
-            response = client.send(request, stream=True, auth=auth, follow_redirects=False)
-        except Exception as exc:
-            error = steps.proxy.error(exc)
-            if isinstance(error, httpx2.TransportError) and deadline.passed():
-                raise late from exc
-            if isinstance(exc, httpx2.PoolTimeout):
-                raise full_pool(client, request) from exc
-            if error is exc:
-                raise
-            raise error from exc
+        response, auth = _send(client, request, handshake, steps, late)
         agreement = _check(response, auth, handshake)
         deadline.end(late)
     except BaseException:
@@ -131,27 +122,33 @@ def shake_hands(
     return response, agreement
 
 
+def _send(
+    client: httpx2.Client, request: httpx2.Request, handshake: HandshakeOptions, steps: Steps, late: Exception
+) -> tuple[httpx2.Response, HandshakeAuth]:
+    auth = auth_for(client, request, handshake, steps.ready, None)
+    with contextlib.closing(auth):
+        while True:
+            try:
+                response = client.send(request, stream=True, auth=auth, follow_redirects=False)
+            except Exception as exc:
+                error = failure(client, request, steps.proxy, exc)
+                if isinstance(error, httpx2.TransportError) and steps.deadline.passed():
+                    raise late from exc
+                if steps.proxy.connection_was_stale(exc):
+                    continue
+                if error is exc:
+                    raise
+                raise error from exc
+            response.history = auth.history
+            return response, auth
+
+
 def _check(response: httpx2.Response, auth: HandshakeAuth, handshake: HandshakeOptions) -> Agreement:
     try:
         if auth.refusal is not None:
             raise auth.refusal
         return check_response(response, handshake)
     except WebSocketUpgradeError as exc:
-        exc.response = _read_refusal(response)
+        exc.response = read_refusal_blocking(response)
         exc.args = (exc.reason, exc.response)
         raise
-
-
-def _read_refusal(response: httpx2.Response) -> httpx2.Response:
-    """A copy of the response with the beginning of its body read, as far as that comes until the deadline."""
-    body = bytearray()
-    if response.status_code != 101:  # what follows a 101 is no body
-        # A StreamError: an event hook or the authentication has read or closed it already.
-        with contextlib.suppress(httpx2.TransportError, httpx2.StreamError):
-            chunks = cast("Generator[bytes, Any, Any]", response.iter_raw())
-            with contextlib.closing(chunks):
-                for chunk in chunks:
-                    body += chunk
-                    if len(body) >= MAX_BODY:
-                        break
-    return with_body(response, bytes(body))

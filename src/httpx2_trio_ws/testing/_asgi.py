@@ -11,7 +11,7 @@ import anyio
 import httpx2
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from httpx2_trio_ws._handshake._request import UNANSWERED
+from httpx2_trio_ws._handshake._failures import UNANSWERED
 
 from ._asgi_call import Call, News, logger
 from ._asgi_events import check_app
