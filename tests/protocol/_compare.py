@@ -54,7 +54,7 @@ def run_connection(scenario: Scenario, connection_type: type[Connection] = Conne
         nonlocal asked
         most = scenario.max_messages[asked % len(scenario.max_messages)]
         asked += 1
-        unread = len(connection._rest) + len(data)
+        unread = len(connection._rest) - connection._pos + len(data)
         got = connection.receive_data(data, most)
         assert len(got) <= most
         if scenario.limit is not None:

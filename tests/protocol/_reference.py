@@ -1,23 +1,26 @@
 """What a connection must do, told plainly: ``websockets.protocol.Protocol`` and an assembly of messages.
 
 The reference takes the bytes apart into frames on its own and hands them to ``Protocol`` so that at most one
-frame is in it. What it does therefore never depends on where the bytes were cut, or on how many messages were
-asked for. It departs from ``Protocol`` alone in exactly the places that ``_connection.py`` lists, each marked
-*difference* below:
+frame is in it. What it does therefore never depends on how many messages were asked for, or on where the bytes were cut,
+but for how early something is noticed. It departs from ``Protocol`` alone in exactly the places that ``_connection.py``
+lists, each marked *difference* below:
 
-1. uncompressed text is checked as it arrives, and the length of a control frame by its header; not once the frame
-   is complete;
+1. what a header shows to be wrong is told by the header; text is checked and a compressed frame inflated as it arrives;
+   not once the frame is complete;
 2. a close frame inside a fragmented message is answered like any other;
-3. the size limit of messages does not apply to a control frame of at most 125 bytes. (A longer one breaks the
-   protocol anyway; whether it is told 1002 or 1009 is left to ``Protocol``.);
+3. the size limit of messages does not apply to a control frame of at most 125 bytes, and to a compressed message only
+   once it is inflated, or if deflate cannot have made it so large;
 4. a message is not over the limit by what zlib held back before its last fragment;
 5. after a final deflate block, what comes next is inflated as the beginning of a new stream; but more than padding
-   after it in the same frame breaks the protocol.
+   after it in the same frame breaks the protocol;
+6. a compressed message that ends inside a block breaks the protocol, as far as two empty blocks after it show that; one of
+   no bytes is empty.
 """
 
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -85,34 +88,84 @@ def failure_of(exc: Exception) -> tuple[int, str]:
     return 1002, str(exc)
 
 
+END = b"\0\0\xff\xff"
+
+
+class _TooBig(PayloadTooBig):
+    """When inflated; Protocol would word it by what was left of the limit."""
+
+    def set_current_size(self, current_size: int | None) -> None:
+        pass
+
+    def __str__(self) -> str:
+        return f"over size limit ({self.max_size} bytes)"
+
+
 class _Streams(Extension):
-    """The extension with difference 5. It finds the end of a stream by inflating once more, apart."""
+    """Inflates frames, with differences 3 to 6."""
 
     def __init__(self, deflate: PerMessageDeflate, labels: set[str]) -> None:
         self._deflate = deflate
         self._labels = labels
         self._takeover = not deflate.remote_no_context_takeover
-        deflate.remote_no_context_takeover = False  # by itself, it would drop the inflater that is looked at here
+        self._compressed = False
+        self._new_stream()
+        #: How many bytes the message may still have.
+        self.left: int | None = None
+        self.limit = 0
 
     def _new_stream(self, begin: bytes = b"") -> None:
-        self._deflate.decoder = zlib.decompressobj(wbits=-self._deflate.remote_max_window_bits)
-        self._deflate.decoder.decompress(begin)
+        self._decoder = zlib.decompressobj(wbits=-self._deflate.remote_max_window_bits)
+        self._decoder.decompress(begin)
+        self._message = begin
+
+    def inflate(self, data: bytes) -> tuple[zlib._Decompress, bytes]:
+        """What ``data`` gives, if it comes next, and the inflater after it."""
+        decoder = self._decoder.copy()
+        try:
+            inflated = decoder.decompress(data, 0 if self.left is None else self.left + 1)
+        except zlib.error as exc:
+            raise ProtocolError("decompression failed") from exc
+        if self.left is not None and len(inflated) > self.left:
+            raise _TooBig(None, self.limit)
+        return decoder, inflated
+
+    def begins(self, *, compressed: bool) -> None:
+        """A message begins."""
+        self._compressed = compressed
+        self._message = b""
+        if compressed and not self._takeover:
+            self._new_stream()
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
-        if frame.opcode in (1, 2) and frame.rsv1 and not self._takeover:
-            self._new_stream()
-        before = self._deflate.decoder.copy() if hasattr(self._deflate, "decoder") else None
-        decoded = self._deflate.decode(frame, max_size=max_size)
-        if frame.opcode not in _CONTROL and hasattr(self._deflate, "decoder") and self._deflate.decoder.eof:
-            assert before is not None
-            before.decompress(bytes(frame.data))
+        assert max_size is None
+        if frame.opcode in _CONTROL or not self._compressed:
+            return frame
+        data = bytes(frame.data)
+        decoder, inflated = self.inflate(data)
+        self._message += data
+        if decoder.eof:
             self._labels.add("final block")
-            if before.eof and any(before.unused_data):
+            if any(decoder.unused_data):
                 self._labels.add("data after a final block")
                 raise ProtocolError("decompression failed: data after a final block")
             # One byte of padding begins an empty block that the end of the message completes.
-            self._new_stream(b"\0" if before.unused_data and not frame.fin else b"")
-        return decoded
+            self._new_stream(b"\0" if decoder.unused_data and not frame.fin else b"")
+        else:
+            if frame.fin and self._message:
+                self._end(decoder)
+            self._decoder = decoder
+        return dataclasses.replace(frame, data=inflated, rsv1=False)
+
+    def _end(self, decoder: zlib._Decompress) -> None:
+        with_end = self._message.endswith(END)
+        try:
+            more = decoder.decompress((b"" if with_end else END) + b"\0" + END, 1)
+        except zlib.error:
+            more = b"bad"
+        if more or (self._message[-1] >= 0x20 and not with_end):
+            self._labels.add("cut short")
+            raise ProtocolError("decompression failed: a message ends inside a block")
 
     def encode(self, frame: Frame) -> Frame:
         return self._deflate.encode(frame)
@@ -124,18 +177,24 @@ class Reference:
     def __init__(self, *, limit: int | None, deflate: PerMessageDeflate | None) -> None:
         #: What happened on the way, to tell how deep an example went.
         self.labels: set[str] = set()
-        self.protocol = Protocol(CLIENT, max_size=limit)
-        self.protocol.extensions = [] if deflate is None else [_Streams(deflate, self.labels)]
+        self.protocol = Protocol(CLIENT, max_size=None)
+        self._streams = None if deflate is None else _Streams(deflate, self.labels)
+        self.protocol.extensions = [] if self._streams is None else [self._streams]
         self.messages: list[str | bytes] = []
         self.pongs: list[bytes] = []
         self.failure: tuple[int, str] | None = None
         self._limit = limit
         self._head = b""
         self._left = 0
+        self._in_control = False
         self._message_state: list[int | None] | None = None
-        self._early: bytearray | None = None
+        # The frame that is read, as far as it has come; and of the message in the making, if there is one, the frames
+        # before that, and how many bytes they had.
+        self._frame_so_far = b""
+        self._is_open = False
         self._is_text = False
         self._is_compressed = False
+        self._on_wire = 0
         self._message = b""
 
     @property
@@ -173,54 +232,100 @@ class Reference:
         protocol = self.protocol
         small, extended = head[1] & 0x7F, head[2:]
         self._left = int.from_bytes(extended) if extended else small
-        opcode = head[0] & 0x0F
-        inside = getattr(protocol, _STATE[0]) is not None
-        if inside:
+        self._frame_so_far = b""
+        opcode, masked = head[0] & 0x0F, bool(head[1] & 0x80)
+        self._in_control = opcode in _CONTROL
+        if self._is_open:
             self.labels.add(f"opcode {opcode} inside a message")
-        if opcode in _CONTROL and not head[1] & 0x80 and self._left > 125:
-            # Difference 1, too: its header is enough to see it.
-            self.failure = 1002, "control frame too long"
-            self.labels.add("1002 control frame too long")
-            protocol.fail(*self.failure)
-            return
-        if opcode in _CONTROL and not head[1] & 0x80 and self._left <= 125:
-            # Differences 2 and 3: Protocol reads it as if no message were open around it, and unlimited.
+        if masked or opcode not in _KNOWN:
+            pass  # Protocol knows what to say
+        elif self._in_control:
+            if self._left > 125:
+                self._fail(1002, "control frame too long")  # Difference 1
+                return
+            # Difference 2: Protocol reads it as if no message were open around it.
             self._message_state = [getattr(protocol, name) for name in _STATE]
             for name in _STATE:
                 setattr(protocol, name, None)
-        elif not inside and head[0] in (0x01, 0x81):
-            if self._limit is None or self._left <= self._limit:
-                self._early = bytearray()
-        elif inside and head[0] in (0x00, 0x80) and self._is_text and not self._is_compressed:
-            self._early = bytearray(self._message)
-        if opcode in (1, 2) and not inside:
-            self._is_compressed = bool(head[0] & 0x40)
+        elif not self._data_header(head[0], opcode):
+            return
         self._feed(head)
+
+    def _data_header(self, first: int, opcode: int) -> bool:
+        """Difference 1: all that a data frame's header shows to be wrong is told now."""
+        reserved = first & 0x70
+        may_be = reserved == 0x40 and bool(opcode) and self._streams is not None
+        compressed = may_be if opcode else self._is_compressed and self._is_open
+        begun = 0 if opcode or not self._is_open else self._on_wire if compressed else len(self._message)
+        limit = self._limit
+        if limit is not None and compressed:
+            limit += limit // 8 + limit // 64 + 64  # Difference 3
+        if begun + self._left > (2**63 - 1 if limit is None else limit):
+            too_big = PayloadTooBig(self._left, 2**63 - 1 if self._limit is None else self._limit, begun or None)
+            self._fail(1009, str(too_big))
+        elif reserved and not may_be:
+            self._fail(1002, "reserved bits must be 0")
+        elif opcode and self._is_open:
+            self._fail(1002, "expected a continuation frame")
+        elif not opcode and not self._is_open:
+            self._fail(1002, "unexpected continuation frame")
+        else:
+            if opcode:
+                self._is_open, self._is_text, self._is_compressed = True, opcode == 1, compressed
+                self._on_wire, self._message = 0, b""
+                if self._streams is not None:
+                    self._streams.begins(compressed=compressed)
+            self._on_wire += self._left
+            if self._streams is not None:
+                self._streams.limit = self._limit or 0
+                self._streams.left = None if self._limit is None else self._limit - len(self._message)
+        return self.failure is None
 
     def _payload(self, part: bytes) -> None:
         self._left -= len(part)
-        if self._early is not None and self._left:
-            # Difference 1. All that came of the frame is decoded anew, so that cuts cannot matter.
-            self._early += part
-            complete = False
+        self._frame_so_far += part
+        if self._left and not self._in_control:
+            # Difference 1. All that came of the frame is looked at anew, so that cuts cannot matter.
             try:
-                codecs.utf_8_decode(self._early, "strict", complete)
+                data = self._frame_so_far
+                if self._is_compressed:
+                    assert self._streams is not None
+                    data = self._streams.inflate(data)[1]
+                if self._is_text:
+                    codecs.utf_8_decode(self._message + data, "strict", False)  # noqa: FBT003 (it takes no names)
             except UnicodeDecodeError:
                 self.labels.add("text checked early")
-                self._fail_text()
+                self._fail(1007, BAD_UTF8)
+                return
+            except (PayloadTooBig, ProtocolError) as exc:
+                self.labels.add("inflated early")
+                self._fail_as(exc)
                 return
         self._feed(part)
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.failure = code, reason
+        self.labels.add(f"{code} {reason.translate(_WITHOUT_NUMBERS)}")
+        self.protocol.fail(code, reason)
+
+    def _fail_as(self, exc: Exception) -> None:
+        if isinstance(exc, PayloadTooBig):
+            self._fail(1009, f"over size limit ({self._limit} bytes)")
+        else:
+            self._fail(*failure_of(exc))
 
     def _feed(self, part: bytes) -> None:
         protocol = self.protocol
         protocol.receive_data(part)
+        if isinstance(protocol.parser_exc, PayloadTooBig):
+            self._fail_as(protocol.parser_exc)
+            return
         if protocol.parser_exc is not None:
             self.failure = failure_of(protocol.parser_exc)
             self.labels.add(f"{self.failure[0]} {self.failure[1].translate(_WITHOUT_NUMBERS)}")
             return
         if self._left:
             return
-        self._early = None
         if self._message_state is not None:
             for name, value in zip(_STATE, self._message_state, strict=True):
                 setattr(protocol, name, value)
@@ -234,26 +339,15 @@ class Reference:
             self.pongs.append(bytes(frame.data))
         if frame.opcode not in (Opcode.CONT, Opcode.TEXT, Opcode.BINARY):
             return
-        if frame.opcode is not Opcode.CONT:
-            self._is_text = frame.opcode is Opcode.TEXT
-            self._message = b""
         self._message += bytes(frame.data)
-        if self._limit is not None and len(self._message) > self._limit:
-            self.labels.add("held back")  # Difference 4
-            self.failure = 1009, f"over size limit ({self._limit} bytes)"
-            self.protocol.fail(*self.failure)
-            return
         message: str | bytes = self._message
         if self._is_text:
             try:
                 message = codecs.utf_8_decode(self._message, "strict", frame.fin)[0]
             except UnicodeDecodeError:
                 self.labels.add("text checked late" if frame.fin else "text checked in a fragment")
-                self._fail_text()
+                self._fail(1007, BAD_UTF8)
                 return
         if frame.fin:
+            self._is_open = False
             self.messages.append(message)
-
-    def _fail_text(self) -> None:
-        self.protocol.fail(1007, BAD_UTF8)
-        self.failure = 1007, BAD_UTF8

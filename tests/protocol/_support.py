@@ -11,6 +11,8 @@ from ._reference import unmask
 from ._strategies import FIN, TEXT, Deflate, wire
 
 if TYPE_CHECKING:
+    from httpx2_trio_ws._protocol import Message
+
     from ._reference import Sent
 
 
@@ -25,6 +27,14 @@ def close_payload(code: int, reason: str = "") -> bytes:
 def answers(connection: Connection) -> list[Sent]:
     """What the connection wants to send now."""
     return unmask(connection.control_to_send())
+
+
+def receive_all(connection: Connection, data: bytes) -> list[Message]:
+    """All that comes of ``data``, in as many calls as it takes."""
+    messages = connection.receive_data(data)
+    while connection.has_input:
+        messages += connection.receive_data(b"")
+    return messages
 
 
 def failure_code(connection: Connection) -> int | None:

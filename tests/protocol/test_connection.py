@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Close
 
 from httpx2_trio_ws._protocol import Connection, Failure
-from httpx2_trio_ws._protocol import _text as text_module
+from httpx2_trio_ws._protocol import _partial as text_module
 
 from ._reference import Sent, unmask
 from ._strategies import BINARY, CLOSE, FIN, PING, PONG, RSV1, RSV2, RSV3, TEXT, Deflate, wire
@@ -91,11 +91,21 @@ def test_no_more_messages_than_asked_for() -> None:
 
 def test_what_stands_behind_the_last_message_asked_for_waits() -> None:
     connection = Connection()
-    data = wire(TEXT, b"a") + wire(FIN, b"b") + wire(FIN | PING, b"p") + wire(FIN | CLOSE, close_payload(1000))
+    data = wire(TEXT, b"a") + wire(FIN, b"b") + text("c") + wire(FIN | PING, b"p")
     assert connection.receive_data(data, 1) == ["ab"]
     assert connection.has_input
     assert connection.control_to_send() == b""
-    assert connection.receive_data(b"", 1) == []
+    assert connection.receive_data(b"", 0) == []
+    assert connection.has_input
+    assert connection.receive_data(b"", 1) == ["c"]
+    assert answers(connection) == [Sent(FIN | PONG, b"p")]
+    assert not connection.has_input
+
+
+def test_control_frames_behind_the_last_message_asked_for_do_not_wait() -> None:
+    connection = Connection()
+    control = wire(FIN | PING, b"p") + wire(FIN | CLOSE, close_payload(1000))
+    assert connection.receive_data(wire(TEXT, b"a") + wire(FIN, b"b") + control, 1) == ["ab"]
     assert answers(connection) == [Sent(FIN | PONG, b"p"), Sent(FIN | CLOSE, close_payload(1000))]
     assert not connection.has_input
 

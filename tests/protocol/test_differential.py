@@ -61,7 +61,9 @@ DEEP = [
     "1002 unexpected continuation frame",
     "1007 close reason is not valid UTF-",
     "1009 frame with  bytes exceeds limit of  bytes",  # as declared
-    "1009 frame exceeds limit of  bytes",  # when inflated
+    "1009 over size limit ( bytes)",  # when inflated
+    "cut short",
+    "inflated early",
     "1009 frame with  bytes after reading  bytes exceeds limit of  bytes",
 ]
 

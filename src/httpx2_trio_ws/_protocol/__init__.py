@@ -7,11 +7,12 @@ have to do with frames: ``_core``, ``_session``, ``_sync``, ``testing`` and the 
 """
 
 from ._checks import check_close, check_payload
-from ._connection import Connection, Failure, Message
+from ._connection import Connection
 from ._keepalive import Keepalive, Verdict
 from ._masking import BINARY, TEXT
 from ._observed import FrameInfo, ObservedConnection
 from ._pings import PingBook
+from ._receiving import Failure, Message
 
 __all__ = [
     "BINARY",

@@ -1,4 +1,10 @@
-"""Inflating messages (RFC 7692), where a deflate stream may end and messages go on."""
+"""Inflating messages (RFC 7692), whole or step by step.
+
+Whoever sends a message leaves out the end of its last block, four bytes (§7.2.1); who receives it adds them. Here they are
+added by a call of their own, and with them one more empty block. At a block's end, where a whole message leaves off, they
+give nothing; anywhere else they are taken for data, and nearly always give some: so a message that was cut short inside a
+block is refused, and not delivered with rubbish at its end. Some who flush each fragment leave nothing out; that shows.
+"""
 
 from __future__ import annotations
 
@@ -6,82 +12,126 @@ import zlib
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.extensions import Extension
-from websockets.frames import CTRL_OPCODES, Opcode
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
-    from websockets.frames import Frame
 
-_EMPTY_BLOCK = b"\x00\x00\xff\xff"  # what a receiver adds to each message (RFC 7692 §7.2.2)
+_END = b"\x00\x00\xff\xff"
+_EMPTY_BLOCK = b"\x00" + _END
+_END_AND_EMPTY_BLOCK = _END + _EMPTY_BLOCK
+# The last byte of what leaves out _END has the last of a block's three zero bits, and zeros after it, up to its top.
+_NO_LAST_BYTE = 0x20
+_CUT_SHORT = "decompression failed: a message ends inside a block"
 
-# The block is appended to shorter payloads, and follows longer ones, which would be copied; as in websockets.
-_LONG = 2044
+
+def compressed_limit(limit: int) -> int:
+    """How large a message of ``limit`` bytes may become when it is compressed: the most that zlib makes of one."""
+    return limit + (limit >> 3) + (limit >> 6) + 64
 
 
-class Inflating(Extension):
-    """What websockets' extension does with received frames, and in addition final blocks.
+def _gives_some(decoder: zlib._Decompress, end: bytes) -> bool:
+    """Whether the end of a message is taken for data, good or bad."""
+    try:
+        return bool(decoder.decompress(end, 1))
+    except zlib.error:
+        return True
 
-    A final block ends zlib's stream, but messages go on after it (RFC 7692 §7.2.3.4): what comes next begins a new
-    stream. More than a byte of padding after it in the same frame is refused, not lost: streams of a few bytes each,
-    every one with an inflater of its own, would be a way to keep us busy.
+
+class Inflating:
+    """The inflater of one connection.
+
+    A final block ends zlib's stream, but messages go on after it (RFC 7692 §7.2.3.4): what comes next begins a new stream.
+    More than a byte of padding after it in the same frame is refused, not lost: streams of a few bytes each, every one with
+    an inflater of its own, would be a way to keep us busy.
     """
 
+    __slots__ = ("_bits", "_decoder", "_tail", "_takeover")
+
     def __init__(self, deflate: PerMessageDeflate) -> None:
-        self._deflate = deflate
-        # Without context takeover, the extension throws its inflater away before anyone can see where its stream
-        # ended. So that is done here.
+        self._bits = deflate.remote_max_window_bits
         self._takeover = not deflate.remote_no_context_takeover
-        deflate.remote_no_context_takeover = False
+        vars(deflate).pop("decoder", None)  # the extension's own is of no use
+        self._decoder: zlib._Decompress | None = None
+        # The last four bytes of what was inflated of the message in the making.
+        self._tail = b""
 
     def _new_decoder(self) -> zlib._Decompress:
-        self._deflate.decoder = zlib.decompressobj(wbits=-self._deflate.remote_max_window_bits)
-        return self._deflate.decoder
+        self._decoder = zlib.decompressobj(wbits=-self._bits)
+        return self._decoder
 
-    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
-        """The frame, inflated if its message is compressed.
+    def whole(self, payload: bytes, max_size: int) -> bytes:
+        """The payload of a whole message, inflated.
 
         Raises:
             ProtocolError: it cannot be inflated.
             PayloadTooBig: it would be larger than ``max_size`` bytes.
         """
-        if frame.opcode in CTRL_OPCODES:
-            return frame
-        deflate = self._deflate
-        if frame.rsv1 and frame.opcode is not Opcode.CONT and not self._takeover:
-            self._new_decoder()
-        inflated = deflate.decode(frame, max_size=max_size)
-        self._end_frame(fin=frame.fin)
-        return inflated
-
-    def inflate(self, payload: bytes, max_size: int) -> bytes:
-        """As :meth:`decode`, for the payload of a whole message."""
-        decoder = self._deflate.decoder if self._takeover else self._new_decoder()
-        ending = _EMPTY_BLOCK if len(payload) < _LONG else b""
+        if not payload:
+            return b""  # strictly, not even an empty message is so short; but this is what it says
+        decoder = self._decoder or self._new_decoder()
+        end = _END_AND_EMPTY_BLOCK
+        last = payload[-1]
+        if last >= _NO_LAST_BYTE and payload.endswith(_END):
+            end, last = _EMPTY_BLOCK, 0
         try:
-            inflated = decoder.decompress(payload + ending, max_size)
-            if decoder.unconsumed_tail or (not ending and decoder.decompress(_EMPTY_BLOCK, 1)):
+            inflated = decoder.decompress(payload, max_size)
+            if len(inflated) >= max_size and decoder.decompress(decoder.unconsumed_tail, 1):
                 raise PayloadTooBig(None, max_size)
         except zlib.error as exc:
             raise ProtocolError("decompression failed") from exc
-        if decoder.eof or not self._takeover:
-            self._end_frame(fin=True)
+        if decoder.eof:
+            self._end_stream(decoder.unused_data)
+        elif last >= _NO_LAST_BYTE or _gives_some(decoder, end):
+            raise ProtocolError(_CUT_SHORT)
+        if not self._takeover:
+            self._decoder = None  # some 40 KB
         return inflated
 
-    def _end_frame(self, *, fin: bool) -> None:
-        """See to a final block in a frame, and to the inflater."""
-        deflate = self._deflate
-        decoder: zlib._Decompress | None = getattr(deflate, "decoder", None)
+    def step(self, part: bytes, max_size: int) -> tuple[bytes, int]:
+        """Inflate as much of a part as gives ``max_size`` bytes, more or less; and how much of it that was.
+
+        Raises:
+            ProtocolError: it cannot be inflated.
+        """
+        decoder = self._decoder or self._new_decoder()
+        try:
+            inflated = decoder.decompress(part, max_size)
+            used = len(part) - len(decoder.unconsumed_tail)
+            self._tail = (self._tail + part[max(0, used - 4) : used])[-4:]
+            if len(inflated) >= max_size and used == len(part):
+                inflated += decoder.decompress(b"")  # what zlib has held back: not much
+        except zlib.error as exc:
+            raise ProtocolError("decompression failed") from exc
+        return inflated, used
+
+    def end_frame(self, *, fin: bool) -> None:
+        """All parts of a frame have been inflated; if it is ``fin``, of its message.
+
+        Raises:
+            ProtocolError: the message ends inside a block, or there is something after a final block.
+        """
+        decoder = self._decoder
         if decoder is not None and decoder.eof:
-            rest = decoder.unused_data[: -len(_EMPTY_BLOCK) if fin else None]
-            if rest.strip(b"\0"):
-                raise ProtocolError("decompression failed: data after a final block")
-            decoder = self._new_decoder()
+            rest = decoder.unused_data
+            decoder = self._end_stream(rest)
+            self._tail = b""
             if rest and not fin:
                 decoder.decompress(b"\0")  # the beginning of the empty block that ends the message
-        if fin and not self._takeover:
-            vars(deflate).pop("decoder", None)  # some 40 KB
+                self._tail = b"\0"
+        elif fin and decoder is not None and self._tail:
+            end = _END_AND_EMPTY_BLOCK
+            last = self._tail[-1]
+            if self._tail == _END:
+                end, last = _EMPTY_BLOCK, 0
+            if last >= _NO_LAST_BYTE or _gives_some(decoder, end):
+                raise ProtocolError(_CUT_SHORT)
+        if fin:
+            self._tail = b""
+            if not self._takeover:
+                self._decoder = None
 
-    def encode(self, frame: Frame) -> Frame:
-        """The frame, compressed if it is one of a message."""
-        return self._deflate.encode(frame)
+    def _end_stream(self, rest: bytes) -> zlib._Decompress:
+        """A final block has come; ``rest`` is what came after it in its frame."""
+        if rest.strip(b"\0"):
+            raise ProtocolError("decompression failed: data after a final block")
+        return self._new_decoder()

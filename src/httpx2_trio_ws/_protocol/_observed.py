@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from websockets.frames import Opcode, apply_mask  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
 
-from ._connection import Connection, Message
+from ._connection import Connection
+from ._masking import COMPRESSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from websockets.frames import Frame
+    from ._receiving import Message
 
+_DATA_OPCODES = (0, 1, 2)
 # Where the payload begins after a header without a key, by the length's first seven bits; 2 for all others.
 _PAYLOAD = {126: 4, 127: 10}
 # A payload of so many bytes is shown whole; of a longer one, the first and the last ones.
@@ -64,7 +66,7 @@ class ObservedConnection(Connection):
     A frame that is refused is not told of.
     """
 
-    __slots__ = ("_received", "_sent")
+    __slots__ = ("_frame", "_opcode", "_received", "_sent")
 
     def __init__(
         self, received: Callable[[FrameInfo], object], sent: Callable[[FrameInfo], object], **options: Any
@@ -72,6 +74,9 @@ class ObservedConnection(Connection):
         super().__init__(**options)
         self._received = received
         self._sent = sent
+        # What has come of the frame that is being read, and its opcode.
+        self._frame = bytearray()
+        self._opcode = Opcode.CONT
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -81,40 +86,37 @@ class ObservedConnection(Connection):
             count = len(messages)
             stop = super()._cut(data, pos, messages, count + 1)
             if len(messages) == count:
-                break
-            start = pos + _PAYLOAD.get(data[pos + 1], 2)
-            self._received(FrameInfo(Opcode(data[pos] & 0x0F), data[start:stop]))
+                return pos if self.failure is None else stop
+            message, first = messages[-1], data[pos]
+            payload = message.encode() if isinstance(message, str) else message
+            self._received(FrameInfo(Opcode(first & 0x0F), payload, compressed=bool(first & COMPRESSED)))
             pos = stop
+            if self._work:
+                break  # it may have been enough
         return pos
 
-    def _resume(self, data: bytes, pos: int, messages: list[Message]) -> int:
-        stop = super()._resume(data, pos, messages)
-        if not self._frame_left and self.failure is None:
-            self._only_frame(messages[-1])
-        return stop
+    def _cut_fragments(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:  # noqa: ARG002
+        """None: each is opened by itself."""
+        return pos
 
-    def _inflate(self, data: bytes, pos: int, header: int, length: int, messages: list[Message]) -> int:
-        stop = super()._inflate(data, pos, header, length, messages)
+    def _open(self, data: bytes, pos: int, messages: list[Message]) -> int:
+        self._opcode = Opcode(data[pos] & 0x0F) if data[pos] & 0x0F in _DATA_OPCODES else Opcode.CONT
+        return super()._open(data, pos, messages)
+
+    def _add(self, part: bytes, messages: list[Message], *, ends: bool) -> None:
+        super()._add(part, messages, ends=ends)
+        self._frame += part
+        if ends:
+            payload, self._frame = bytes(self._frame), bytearray()
+            if self.failure is None:
+                self._received(FrameInfo(self._opcode, payload, self._fin, self._compressed))
+
+    def _feed(self, frame: bytes, pos: int) -> int:
+        stop = super()._feed(frame, pos)
         if self.failure is None:
-            self._only_frame(messages[-1], compressed=True)
+            payload = frame[_PAYLOAD.get(frame[1], 2) :]
+            self._received(FrameInfo(Opcode(frame[0] & 0x0F), payload))
         return stop
-
-    def _only_frame(self, message: Message, *, compressed: bool = False) -> None:
-        if isinstance(message, str):
-            self._received(FrameInfo(Opcode.TEXT, message.encode(), compressed=compressed))
-        else:
-            self._received(FrameInfo(Opcode.BINARY, message, compressed=compressed))
-
-    def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
-        stop = super()._control(data, pos, header, length)
-        if stop > pos:
-            self._received(FrameInfo(Opcode(data[pos] & 0x0F), data[pos + header : stop]))
-        return stop
-
-    def _whole_frame(self, frame: Frame, messages: list[Message]) -> None:
-        super()._whole_frame(frame, messages)
-        if self.failure is None:
-            self._received(FrameInfo(frame.opcode, bytes(frame.data), frame.fin, self._compressed))
 
     # -- out -----------------------------------------------------------------------------------
 

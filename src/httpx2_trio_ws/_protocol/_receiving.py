@@ -1,0 +1,393 @@
+"""Bytes in, messages out: how data frames are read (RFC 6455 §5.2, §5.4; RFC 7692 §6.2).
+
+One tight loop, :meth:`Receiving._cut`, cuts whole messages out of what was read, the compressed ones, too. Another,
+:meth:`Receiving._cut_fragments`, does so with the short fragments of one message. What neither takes is opened by its
+header, :meth:`Receiving._open`, and then read as its bytes come, :meth:`Receiving._payload`. Control frames are handed to
+``websockets.protocol.Protocol`` once they are whole, as if no message were open around them; and so are frames that break
+the most basic rules, so that it may say which.
+
+What follows a frame never depends on where the network cut the bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+
+from ._inflating import Inflating, compressed_limit
+from ._partial import PartialBytes, PartialText
+
+if TYPE_CHECKING:
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from websockets.protocol import Protocol
+
+Message = str | bytes
+
+_DATA_OPCODES = (0, 1, 2)
+_CONTROL_OPCODES = (8, 9, 10)
+_RESERVED = 0x70
+_COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
+# One call does no more than this, so that its caller can let others run before the next. A small read may inflate to a
+# thousand times its size, or to nothing at all, slowly: so many bytes are inflated, and one that goes in counts as many
+# that come out. Each frame that no loop takes costs some microseconds, and a read of 64 KiB may hold 32,768 of them.
+_MAX_INFLATED = 2**20
+_BYTE_TO_INFLATE = 16
+_MAX_SLOW_FRAMES = 256
+# A compressed frame is inflated at once if it has so many bytes, or step by step, each of which gives so many.
+_STEP = 65536
+_BAD_UTF8 = "text is not valid UTF-8"
+
+
+class Failure(NamedTuple):
+    """The peer broke the protocol or a limit: the close code it was sent, and why."""
+
+    code: int
+    reason: str
+
+
+class Receiving:
+    """The receiving half of a connection.
+
+    Args:
+        protocol: reads control frames, and answers them.
+        max_message_size: the largest message taken, in bytes, before and after inflation; ``None`` for no limit.
+        deflate: the permessage-deflate extension (RFC 7692) as negotiated, or ``None``.
+    """
+
+    __slots__ = (
+        "_compressed",
+        "_fin",
+        "_inflating",
+        "_left",
+        "_limit",
+        "_limit_on_wire",
+        "_message",
+        "_more",
+        "_pos",
+        "_protocol",
+        "_rest",
+        "_size_on_wire",
+        "_work",
+        "failure",
+        "fragments_received",
+        "pings_received",
+        "pongs",
+        "pongs_received",
+        "pongs_sent",
+    )
+
+    def __init__(self, protocol: Protocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
+        self._protocol = protocol
+        self._limit = sys.maxsize if max_message_size is None else max_message_size
+        self._limit_on_wire = min(compressed_limit(self._limit), sys.maxsize)
+        self._inflating = None if deflate is None else Inflating(deflate)
+        # What was received and could not be used yet, from a position on: the beginning of a frame, or, when the caller
+        # asked for no more, anything.
+        self._rest: bytes = b""
+        self._pos = 0
+        self._more = False
+        # The message of which a part has come; whether it is compressed, and of how many bytes it is then.
+        self._message: PartialText | PartialBytes | None = None
+        self._compressed = False
+        self._size_on_wire = 0
+        # How many bytes have not come of the frame that has been opened, and whether it is its message's last.
+        self._left = 0
+        self._fin = False
+        # Bytes inflated by one call, and what that costs besides.
+        self._work = 0
+        #: Set once the peer has broken the protocol; nothing is received after that.
+        self.failure: Failure | None = None
+        #: Payloads of pongs received; the caller takes them out.
+        self.pongs: list[bytes] = []
+        #: Control frames, answers included; and frames of messages that were not the last ones of theirs.
+        self.pings_received = self.pongs_received = self.pongs_sent = self.fragments_received = 0
+
+    @property
+    def has_input(self) -> bool:
+        """Bytes were kept only because no more messages were asked for, or one call has done enough."""
+        return self._more
+
+    def receive_data(self, data: bytes, max_messages: int = sys.maxsize) -> list[Message]:
+        """Take bytes from the peer; return the messages that they complete, in order.
+
+        What one call does is bounded. If :attr:`has_input` is set after it, call again with ``b""``, after
+        letting others run, before there is more to read.
+
+        Args:
+            data: bytes as read; ``b""`` to go on with what was kept.
+            max_messages: return at most so many, and keep the bytes of the rest; but see to control frames that come
+                right after the last.
+
+        After this, ``control_to_send()`` may have frames, :attr:`pongs` payloads, and ``peer_close`` or
+        :attr:`failure` may be set. After either of those, input is ignored.
+        """
+        messages: list[Message] = []
+        pos = self._pos
+        if self._rest:
+            if data:
+                data, pos = self._rest[pos:] + data, 0
+            else:
+                data = self._rest
+            self._rest = b""
+        self._more = False
+        self._pos = self._work = slow_frames = 0
+        end, protocol = len(data), self._protocol
+        while pos < end and self.failure is None and protocol.close_rcvd is None:
+            if self._work >= _MAX_INFLATED or slow_frames >= _MAX_SLOW_FRAMES:
+                self._keep(data, pos)
+                break
+            if self._left:
+                pos = self._payload(data, pos, messages)
+                continue
+            if len(messages) < max_messages:
+                pos = (self._cut if self._message is None else self._cut_fragments)(data, pos, messages, max_messages)
+                if pos == end or self.failure is not None or self._work >= _MAX_INFLATED:
+                    continue
+            if len(messages) >= max_messages and data[pos] & 0x0F not in _CONTROL_OPCODES:
+                self._keep(data, pos)
+                break
+            opened = self._open(data, pos, messages)
+            if opened == pos:
+                self._rest = data[pos:]  # not even a whole header, or control frame
+                break
+            pos = opened
+            slow_frames += 1
+        return messages
+
+    def _keep(self, data: bytes, pos: int) -> None:
+        """Go on from here later."""
+        self._rest, self._pos = data, pos
+        self._more = True
+
+    # -- the two loops -------------------------------------------------------------------------
+
+    def _cut(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:  # noqa: C901, PLR0912
+        """The fast path: cut whole messages out of ``data`` until something else comes.
+
+        One loop, not split into functions: calling one would cost as much as cutting a message does.
+        """
+        end = len(data)
+        last = end - 1  # the last place at which a header's second byte may stand
+        limit = self._limit
+        short = min(limit, 125)
+        room = max_messages - len(messages)
+        append = messages.append
+        inflating = self._inflating
+        try:
+            while pos < last:
+                length = data[pos + 1]
+                if length <= short:
+                    start = pos + 2
+                elif length == 126:
+                    start = pos + 4
+                    length = int.from_bytes(data[pos + 2 : start])
+                elif length == 127:
+                    start = pos + 10
+                    length = int.from_bytes(data[pos + 2 : start])
+                else:
+                    break  # masked, or over the limit
+                stop = start + length
+                if stop > end or length > limit:
+                    break
+                first = data[pos]
+                # FIN set, no reserved bit or RSV1, opcode 1 or 2. Written out, not by name: a global takes longer to
+                # find than to compare.
+                if first == 0x81:
+                    append(data[start:stop].decode())
+                elif first == 0x82:
+                    append(data[start:stop])
+                elif (first == 0xC1 or first == 0xC2) and inflating is not None and length <= _STEP:  # noqa: PLR1714
+                    inflated = inflating.whole(data[start:stop], limit)
+                    append(inflated.decode() if first == 0xC1 else inflated)
+                    self._work += len(inflated) + _BYTE_TO_INFLATE * length
+                    if self._work >= _MAX_INFLATED:
+                        return stop
+                else:
+                    break
+                pos = stop
+                room -= 1
+                if not room:
+                    break
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
+        except (ProtocolError, PayloadTooBig) as exc:
+            self._fail_as(exc)
+        return pos
+
+    def _cut_fragments(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> int:  # noqa: ARG002
+        """Likewise the short, uncompressed fragments that go on with a message, up to its last one."""
+        message = self._message
+        assert message is not None
+        if self._compressed:
+            return pos
+        last = len(data) - 1
+        left = self._limit - message.size
+        parts: list[bytes] = []
+        fin = False
+        while pos < last and not fin:
+            first, length = data[pos], data[pos + 1]
+            stop = pos + 2 + length
+            if length > 125 or first & 0x7F or stop > last + 1 or length > left:
+                break
+            parts.append(data[pos + 2 : stop])
+            left -= length
+            fin = first == 0x80
+            pos = stop
+        if parts:
+            self.fragments_received += len(parts) - fin
+            self._fin = fin
+            self._add(b"".join(parts), messages, ends=True)
+        return pos
+
+    # -- other frames --------------------------------------------------------------------------
+
+    def _open(self, data: bytes, pos: int, messages: list[Message]) -> int:
+        """A frame begins at ``pos`` that no loop took: find how it is to be read.
+
+        Returns where to go on; ``pos`` itself, with nothing begun, if more bytes are needed first.
+        """
+        available = len(data) - pos
+        if available < 2:
+            return pos
+        first, second = data[pos], data[pos + 1]
+        opcode, length = first & 0x0F, second & 0x7F
+        if second & 0x80 or opcode not in _DATA_OPCODES + _CONTROL_OPCODES:
+            return self._feed(data[pos : pos + 2], pos)  # Protocol fails on the first two bytes
+        header = 2
+        if length > 125:
+            header = 4 if length == 126 else 10
+            if available < header:
+                return pos
+            length = int.from_bytes(data[pos + 2 : pos + header])
+        if opcode in _CONTROL_OPCODES:
+            return self._control(data, pos, header, length)
+        if not self._may_come(first, length):
+            return pos + header
+        if opcode:
+            self._message = PartialText() if opcode == Opcode.TEXT else PartialBytes()
+            self._compressed = bool(first & _COMPRESSED)
+            self._size_on_wire = 0
+        self._fin = bool(first & 0x80)
+        if not self._fin:
+            self.fragments_received += 1
+        self._left = length
+        self._size_on_wire += length
+        if not length:
+            self._add(b"", messages, ends=True)
+        return pos + header
+
+    def _may_come(self, first: int, length: int) -> bool:
+        """Whether the header of a data frame breaks no rule and no limit; if it does, the connection has failed."""
+        opcode, reserved = first & 0x0F, first & _RESERVED
+        begun = 0 if self._message is None or opcode else self._message.size
+        compressed = reserved == _COMPRESSED if opcode else self._compressed
+        if compressed and self._inflating is not None:
+            begun = 0 if opcode else self._size_on_wire
+            too_big = begun + length > self._limit_on_wire
+        else:
+            too_big = begun + length > self._limit
+        if too_big:
+            self._fail_as(PayloadTooBig(length, self._limit, begun or None))
+        elif reserved and not (reserved == _COMPRESSED and opcode and self._inflating is not None):
+            self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
+        elif opcode and self._message is not None:
+            self._fail(CloseCode.PROTOCOL_ERROR, "expected a continuation frame")
+        elif not opcode and self._message is None:
+            self._fail(CloseCode.PROTOCOL_ERROR, "unexpected continuation frame")
+        return self.failure is None
+
+    def _payload(self, data: bytes, pos: int, messages: list[Message]) -> int:
+        """More bytes of the frame that has been opened."""
+        part = data[pos : pos + self._left]
+        used = len(part)
+        if self._compressed:
+            assert self._inflating is not None
+            assert self._message is not None
+            try:
+                # No more than shows that it is too large.
+                most = min(_STEP, self._limit - self._message.size + 1)
+                part, used = self._inflating.step(part[:_STEP], most)
+            except ProtocolError as exc:
+                self._fail_as(exc)
+                return pos
+            self._work += len(part) + _BYTE_TO_INFLATE * used
+        self._left -= used
+        self._add(part, messages, ends=not self._left)
+        return pos + used
+
+    def _add(self, part: bytes, messages: list[Message], *, ends: bool) -> None:
+        """One more part of the message in the making; and if its frame ends, and is the last, the message."""
+        message = self._message
+        assert message is not None
+        if message.size + len(part) > self._limit:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, f"over size limit ({self._limit} bytes)")
+            return
+        try:
+            if ends and self._compressed:
+                assert self._inflating is not None
+                self._inflating.end_frame(fin=self._fin)
+            message.add(part)
+            if ends and self._fin:
+                messages.append(message.finish())
+                self._message = None
+        except UnicodeDecodeError:
+            self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
+        except ProtocolError as exc:
+            self._fail_as(exc)
+
+    # -- control frames and failures -----------------------------------------------------------
+
+    def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
+        """Hand a control frame to Protocol once it is whole."""
+        if length > 125:
+            self._fail(CloseCode.PROTOCOL_ERROR, "control frame too long")
+            return pos + header
+        stop = pos + header + length
+        return pos if stop > len(data) else self._feed(data[pos:stop], pos)
+
+    def _feed(self, frame: bytes, pos: int) -> int:
+        """Hand a frame, or as much as is enough to refuse it, to Protocol."""
+        protocol = self._protocol
+        protocol.receive_data(frame)
+        if protocol.parser_exc is not None:
+            self._note(protocol.parser_exc)
+            protocol.parser_exc = None  # its traceback leads back to us: a cycle, which only the collector would free
+        for event in protocol.events_received():
+            assert isinstance(event, Frame)  # the handshake is over: no requests, no responses
+            if event.opcode is Opcode.PONG:
+                self.pongs_received += 1
+                self.pongs.append(bytes(event.data))
+            elif event.opcode is Opcode.PING:
+                self.pings_received += 1
+                self.pongs_sent += 1  # Protocol answers it
+        return pos + len(frame)
+
+    def receive_eof(self) -> None:
+        """The peer has sent its last byte."""
+        self._protocol.receive_eof()
+        self._protocol.parser_exc = None  # as in _feed()
+
+    def _fail(self, code: int, reason: str) -> None:
+        self._protocol.fail(code, reason)
+        self.failure = Failure(int(code), reason)
+
+    def _fail_as(self, exc: Exception) -> None:
+        self._note(exc)
+        assert self.failure is not None
+        self._protocol.fail(*self.failure)
+
+    def _note(self, exc: Exception) -> None:
+        """What was met, as the code that the peer is sent (or would be, had a close frame not gone before)."""
+        if isinstance(exc, PayloadTooBig):
+            # How large it is that is too large, if that is known; else it was inflated.
+            reason = str(exc) if exc.size is not None else f"over size limit ({self._limit} bytes)"
+            self.failure = Failure(CloseCode.MESSAGE_TOO_BIG.value, reason)
+        elif isinstance(exc, UnicodeDecodeError):
+            self.failure = Failure(CloseCode.INVALID_DATA.value, "close reason is not valid UTF-8")
+        elif isinstance(exc, ProtocolError):
+            self.failure = Failure(CloseCode.PROTOCOL_ERROR.value, str(exc))
+        else:
+            self.failure = Failure(CloseCode.INTERNAL_ERROR.value, str(exc))
