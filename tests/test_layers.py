@@ -42,12 +42,24 @@ ROOMS: dict[str, set[str]] = {
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
     "_sync": {*GROUND, "_core", "_handshake"},
     "_reconnecting": {*GROUND, "_handshake", "_session"},
+    "_multiplexing": {"_exceptions", "_options", "_reconnecting", "_runtime", "_session"},
     "_trio": {*GROUND, "_handshake", "_runtime", "_session"},
-    "__init__": {*GROUND, "_core", "_session", "_trio"},
-    "anyio": {*GROUND, "__init__", "_handshake", "_reconnecting", "_runtime", "_session"},
-    "sync": {"__init__", "_options", "_sync"},
     "reconnect": {"_options", "_reconnecting", "_trio"},
     "proxies": {"_tunnel"},
+    "multiplex": {"_multiplexing", "_runtime", "_trio"},
+    "__init__": {*GROUND, "_core", "_session", "_trio", "multiplex", "reconnect"},
+    "_anyio_channels": {"_multiplexing", "_session"},
+    "anyio": {
+        *GROUND,
+        "__init__",
+        "_anyio_channels",
+        "_handshake",
+        "_multiplexing",
+        "_reconnecting",
+        "_runtime",
+        "_session",
+    },
+    "sync": {"__init__", "_options", "_sync"},
     "testing": {"_exceptions", "_handshake", "_protocol"},
     "_cli": {"__init__"},
     "__main__": {"_cli", "_exceptions"},
@@ -60,23 +72,32 @@ FOLDERS = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
 
 # The exceptions double as anyio's; what is for tests runs on any loop.
 MAY_IMPORT_ANYIO = {
-    "_exceptions.py", "_runtime/_asyncio.py", "_tunnel.py", "anyio.py", *(name for name in MODULES if name.startswith("testing/"))
+    "_exceptions.py", "_runtime/_asyncio.py", "_anyio_channels.py", "_tunnel.py", "anyio.py", *(name for name in MODULES if name.startswith("testing/"))
 }  # fmt: skip
 # Written once for all event loops, or for threads as well: they name none.
 KNOW_NO_LOOP = [
     module
     for module in MODULES
-    if module.startswith(("_core/", "_handshake/", "_http2/", "_protocol/", "_session/", "_sync/", "_reconnecting/"))
+    if module.startswith(
+        ("_core/", "_handshake/", "_http2/", "_protocol/", "_session/", "_sync/", "_reconnecting/", "_multiplexing/")
+    )
     or module in {"_instruments.py", "_options.py", "_carriers/_base.py", "_carriers/_stream.py", "_runtime/_base.py"}
 ]
 
 PUBLIC = [
+    "Backoff",
     "CloseCode",
     "FrameInfo",
     "Instrument",
+    "Merged",
+    "Multiplexer",
     "OpenOptions",
     "PongWaiter",
+    "RetryPolicy",
+    "SourceEnded",
     "Statistics",
+    "Subscription",
+    "SubscriptionOverflow",
     "WebSocketClosedError",
     "WebSocketDisconnect",
     "WebSocketException",
@@ -89,13 +110,18 @@ PUBLIC = [
     "WebSocketStream",
     "WebSocketUpgradeError",
     "connect_websocket",
+    "merge",
+    "multiplex",
     "open_websocket",
     "open_websocket_url",
+    "reconnect",
 ]
 
+MULTIPLEX = ["Merged", "Multiplexer", "SourceEnded", "Subscription", "SubscriptionOverflow", "merge", "multiplex"]
 SYNC = sorted(
     {*PUBLIC, "SyncPongWaiter", "SyncWebSocketSession"}
     - {"PongWaiter", "WebSocketSession", "WebSocketStream", "connect_websocket"}
+    - {*MULTIPLEX, "Backoff", "RetryPolicy", "reconnect"}
 )
 TESTING = [
     "ASGIWebSocketTransport",
@@ -112,14 +138,15 @@ TESTING = [
 RECONNECT = ["Backoff", "Connecting", "Reconnect", "RetryPolicy", "reconnect"]
 FACES = {
     NAME: PUBLIC,
-    f"{NAME}.anyio": [*PUBLIC, "reconnect"],
+    f"{NAME}.anyio": PUBLIC,
+    f"{NAME}.multiplex": MULTIPLEX,
     f"{NAME}.proxies": ["AsyncTunnelTransport", "TunnelTransport"],
     f"{NAME}.reconnect": RECONNECT,
     f"{NAME}.sync": SYNC,
     f"{NAME}.testing": TESTING,
 }
 # They are there once they have been imported.
-SUBMODULES = {"anyio", "proxies", "reconnect", "sync", "testing"}
+SUBMODULES = {"anyio", "proxies", "sync", "testing"}
 
 # Loads the modules of a room under a parent that has run nothing, and prints all that came with them.
 LOAD_ROOM = """

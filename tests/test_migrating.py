@@ -7,6 +7,7 @@ a ```python block that begins with ``# after``; tests/test_docs.py runs these, t
 from __future__ import annotations
 
 import gc
+import importlib
 import inspect
 import re
 import warnings
@@ -27,7 +28,6 @@ import websockets.sync.client
 import websockets.trio.client
 
 import httpx2_trio_ws.anyio
-import httpx2_trio_ws.reconnect
 import httpx2_trio_ws.sync
 import httpx2_trio_ws.testing
 from httpx2_trio_ws._cli.demonstration import own_server
@@ -134,7 +134,7 @@ OUR_MODULES = [
     httpx2_trio_ws.anyio,
     httpx2_trio_ws.sync,
     httpx2_trio_ws.testing,
-    httpx2_trio_ws.reconnect,
+    importlib.import_module("httpx2_trio_ws.reconnect"),
     httpx2,
     trio,
 ]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = httpx2_trio_ws.__name__
-FACES = [NAME, *(f"{NAME}.{face}" for face in ("anyio", "proxies", "reconnect", "sync", "testing"))]
+FACES = [NAME, *(f"{NAME}.{face}" for face in ("anyio", "multiplex", "proxies", "reconnect", "sync", "testing"))]
 NAMES = [(face, name) for face in FACES for name in importlib.import_module(face).__all__]
 
 

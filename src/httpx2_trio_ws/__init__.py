@@ -26,16 +26,25 @@ from ._options import OpenOptions
 from ._protocol import FrameInfo
 from ._session._pings import PongWaiter
 from ._trio import WebSocketSession, WebSocketStream, connect_websocket, open_websocket, open_websocket_url
+from .multiplex import Merged, Multiplexer, SourceEnded, Subscription, SubscriptionOverflow, merge, multiplex
+from .reconnect import Backoff, RetryPolicy, reconnect
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backoff",
     "CloseCode",
     "FrameInfo",
     "Instrument",
+    "Merged",
+    "Multiplexer",
     "OpenOptions",
     "PongWaiter",
+    "RetryPolicy",
+    "SourceEnded",
     "Statistics",
+    "Subscription",
+    "SubscriptionOverflow",
     "WebSocketClosedError",
     "WebSocketDisconnect",
     "WebSocketException",
@@ -48,8 +57,11 @@ __all__ = [
     "WebSocketStream",
     "WebSocketUpgradeError",
     "connect_websocket",
+    "merge",
+    "multiplex",
     "open_websocket",
     "open_websocket_url",
+    "reconnect",
 ]
 
 

@@ -87,6 +87,10 @@ class SendDisconnect(WebSocketDisconnect, trio.BrokenResourceError, anyio.Broken
     """A :exc:`WebSocketDisconnect` from a call that sends: to channels, what breaks there is the resource."""
 
 
+class EndOfMessages(trio.EndOfChannel, anyio.EndOfStream):
+    """The end of what is no session, but made of sessions: nothing has closed or failed."""
+
+
 class WebSocketNetworkError(WebSocketException, trio.BrokenResourceError, anyio.BrokenResourceError):
     """The connection was lost without a close frame (close code 1006)."""
 

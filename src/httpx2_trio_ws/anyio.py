@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Unpack, overload
 
 import anyio.abc
 import anyio.lowlevel
@@ -24,12 +24,16 @@ import httpx2
 import trio
 
 from . import (
+    Backoff,
     CloseCode,
     FrameInfo,
     Instrument,
     OpenOptions,
     PongWaiter,
+    RetryPolicy,
+    SourceEnded,
     Statistics,
+    SubscriptionOverflow,
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketException,
@@ -40,7 +44,10 @@ from . import (
     WebSocketProtocolError,
     WebSocketUpgradeError,
 )
+from ._anyio_channels import Merged, Multiplexer, Subscription
 from ._handshake._request import Opening, prepare
+from ._multiplexing._block import Multiplexing
+from ._multiplexing._merge import Merging
 from ._options import with_options
 from ._reconnecting._loop import Reconnect
 from ._runtime._asyncio import AsyncioRuntime
@@ -50,19 +57,32 @@ from ._session._opening import OpenSession, connect_session
 from ._session._session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Hashable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from ._reconnecting._policy import Backoff, RetryPolicy
+    from ._multiplexing._queue import WhenFull
     from ._runtime import Runtime
 
+    _Source = (
+        Session
+        | AbstractAsyncContextManager["WebSocketSession"]
+        | Iterable[AbstractAsyncContextManager["WebSocketSession", Any]]
+    )
+
 __all__ = [
+    "Backoff",
     "CloseCode",
     "FrameInfo",
     "Instrument",
+    "Merged",
+    "Multiplexer",
     "OpenOptions",
     "PongWaiter",
+    "RetryPolicy",
+    "SourceEnded",
     "Statistics",
+    "Subscription",
+    "SubscriptionOverflow",
     "WebSocketClosedError",
     "WebSocketDisconnect",
     "WebSocketException",
@@ -75,10 +95,16 @@ __all__ = [
     "WebSocketStream",
     "WebSocketUpgradeError",
     "connect_websocket",
+    "merge",
+    "multiplex",
     "open_websocket",
     "open_websocket_url",
     "reconnect",
 ]
+
+T = TypeVar("T")
+K = TypeVar("K")
+X = TypeVar("X")
 
 
 def __dir__() -> list[str]:
@@ -202,7 +228,7 @@ def reconnect(
     on_connect: Callable[[WebSocketSession], Awaitable[object]] | None = None,
     **options: Unpack[OpenOptions],
 ) -> Reconnect[WebSocketSession]:
-    """As :func:`httpx2_trio_ws.reconnect.reconnect`, whose module has ``RetryPolicy`` and ``Backoff``, too."""
+    """As :func:`httpx2_trio_ws.reconnect.reconnect`."""
     return Reconnect(
         partial(_prepare, client, url, options),
         WebSocketSession,
@@ -212,6 +238,84 @@ def reconnect(
         on_connect=on_connect,
         watch=_watch_cancellation,
     )
+
+
+@overload
+def multiplex(
+    source: _Source,
+    *,
+    key: Callable[[Any], Hashable | None] | None = None,
+    send: Callable[[WebSocketSession, Any], Awaitable[object]] | None = None,
+    capacity: int = 512,
+    when_full: WhenFull = "fail",
+    failure_grace_seconds: float = 5,
+) -> AbstractAsyncContextManager[Multiplexer[Any]]: ...
+@overload
+def multiplex(
+    source: _Source,
+    *,
+    key: Callable[[T], Hashable | None] | None = None,
+    receive: Callable[[WebSocketSession], Awaitable[T]],
+    send: Callable[[WebSocketSession, Any], Awaitable[object]] | None = None,
+    capacity: int = 512,
+    when_full: WhenFull = "fail",
+    failure_grace_seconds: float = 5,
+) -> AbstractAsyncContextManager[Multiplexer[T]]: ...
+def multiplex(
+    source: _Source,
+    *,
+    key: Callable[[Any], Hashable | None] | None = None,
+    receive: Callable[[WebSocketSession], Awaitable[Any]] | None = None,
+    send: Callable[[WebSocketSession, Any], Awaitable[object]] | None = None,
+    capacity: int = 512,
+    when_full: WhenFull = "fail",
+    failure_grace_seconds: float = 5,
+) -> AbstractAsyncContextManager[Multiplexer[Any]]:
+    """As :func:`httpx2_trio_ws.multiplex.multiplex`, in a task group of its own."""
+    multiplexer: Multiplexer[Any] = Multiplexer(
+        _runtime(), key=key, receive=receive, send=send, capacity=capacity, when_full=when_full
+    )
+    return Multiplexing(multiplexer, source, failure_grace_seconds)
+
+
+@overload
+def merge(
+    sources: Mapping[K, AsyncIterable[X]]
+    | Mapping[K, AbstractAsyncContextManager[AsyncIterable[X]]]
+    | Mapping[K, Iterable[AbstractAsyncContextManager[AsyncIterable[X], Any]]],
+    *,
+    capacity: int = 16,
+    failures: Literal["raise"] = "raise",
+    stay_open: bool = False,
+) -> AbstractAsyncContextManager[Merged[K, X]]: ...
+@overload
+def merge(
+    sources: Mapping[K, AsyncIterable[X]]
+    | Mapping[K, AbstractAsyncContextManager[AsyncIterable[X]]]
+    | Mapping[K, Iterable[AbstractAsyncContextManager[AsyncIterable[X], Any]]],
+    *,
+    capacity: int = 16,
+    failures: Literal["tell"],
+    stay_open: bool = False,
+) -> AbstractAsyncContextManager[Merged[K, X | SourceEnded]]: ...
+@overload
+def merge(
+    sources: Mapping[K, Any] | None = None,
+    *,
+    capacity: int = 16,
+    failures: Literal["raise", "tell"] = "raise",
+    stay_open: bool = False,
+) -> AbstractAsyncContextManager[Merged[K, Any]]: ...
+def merge(
+    sources: Mapping[Any, Any] | None = None,
+    *,
+    capacity: int = 16,
+    failures: Literal["raise", "tell"] = "raise",
+    stay_open: bool = False,
+) -> AbstractAsyncContextManager[Merged[Any, Any]]:
+    """As :func:`httpx2_trio_ws.multiplex.merge`, in a task group of its own."""
+    merged: Merged[Any, Any] = Merged(_runtime(), capacity=capacity, failures=failures, stay_open=stay_open)
+    return Merging(merged, sources)
 
 
 def _watch_cancellation() -> Callable[[BaseException | None], Awaitable[object]]:

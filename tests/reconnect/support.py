@@ -11,7 +11,6 @@ import httpx2
 import trio
 
 import httpx2_trio_ws.anyio
-import httpx2_trio_ws.reconnect
 from httpx2_trio_ws import WebSocketException
 from httpx2_trio_ws.reconnect import Backoff, RetryPolicy
 from httpx2_trio_ws.testing import memory_server
@@ -93,7 +92,7 @@ async def play(*parts: Part, to_the_end: bool = True) -> AsyncGenerator[Play]:
 
 def reconnect(server: Play, **options: Any) -> Iterable[Connecting[WebSocketSession]]:
     """That of the event loop that runs."""
-    face: Any = httpx2_trio_ws.reconnect if trio.lowlevel.in_trio_run() else httpx2_trio_ws.anyio
+    face: Any = httpx2_trio_ws if trio.lowlevel.in_trio_run() else httpx2_trio_ws.anyio
     loop: Iterable[Connecting[WebSocketSession]] = face.reconnect(server.client, URL, **{"backoff": LONGEST, **options})
     return loop
 

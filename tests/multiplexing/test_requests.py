@@ -1,0 +1,504 @@
+"""Requests through a multiplexer: each is answered, or fails, once; on trio and on asyncio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from httpx2_trio_ws import (
+    WebSocketClosedError,
+    WebSocketDisconnect,
+    WebSocketException,
+    WebSocketInvalidTypeReceived,
+    WebSocketNetworkError,
+    WebSocketUpgradeError,
+)
+from tests.asgi.support import both_loops
+
+from .support import Wire, by_id, closes, drop, echo, face, hears_and_drops, leaves, listen, says, serve
+
+
+@both_loops
+async def test_many_requests_at_once() -> None:
+    async def backwards(wire: Wire) -> None:
+        messages = [await wire.get() for _ in range(50)]
+        for message in reversed(messages):
+            await wire.say({"id": message["id"], "result": message["ask"] * 2})
+        await wire.listen()
+
+    results: dict[int, Any] = {}
+
+    async def ask(number: int) -> None:
+        results[number] = (await mux.request(number, {"id": number, "ask": number}))["result"]
+
+    async with serve(backwards) as server, face().multiplex(server.session(), key=by_id) as mux:
+        async with anyio.create_task_group() as tasks:
+            for number in range(50):
+                tasks.start_soon(ask, number)
+        assert results == {number: number * 2 for number in range(50)}
+        assert mux.unmatched == 0
+        assert mux.sessions == 1
+        assert (await mux.wait_connected()) is mux.session
+    assert server.closed_with == [1000]
+    assert mux.session is None
+
+
+@both_loops
+async def test_an_open_session_is_not_closed() -> None:
+    async with serve(echo) as server, server.session() as ws:
+        async with face().multiplex(ws, key=by_id) as mux:
+            assert mux.session is ws
+            assert (await mux.request(1, {"id": 1}))["session"] == 0
+        assert not ws.closed
+        await ws.send_json({"id": 2})
+        assert (await ws.receive_json())["id"] == 2
+
+
+@both_loops
+async def test_a_cancelled_requests_answer_is_dropped() -> None:
+    async def late(wire: Wire) -> None:
+        first = await wire.get()
+        await wire.get()
+        await wire.say({"id": first["id"], "late": True}, {"id": 2})
+        assert await wire.get() == {"id": 1, "again": True}
+        await wire.say({"id": 1, "late": False})
+        await wire.listen()
+
+    async with serve(late) as server, face().multiplex(server.source(), key=by_id) as mux:
+        with anyio.move_on_after(1) as scope:
+            await mux.request(1, {"id": 1})
+        assert scope.cancelled_caught
+        await mux.request(2, {"id": 2})
+        assert mux.unmatched == 1
+        assert (await mux.request(1, {"id": 1, "again": True}))["late"] is False
+
+
+@both_loops
+async def test_an_answer_is_of_the_session_on_which_the_request_was_sent() -> None:
+    """Each session begins with a message that has the id for which a request waits, before that is sent on it."""
+    seen: set[int] = set()
+
+    async def receive(ws: Any) -> Any:
+        if id(ws) not in seen:
+            seen.add(id(ws))
+            return {"id": 1, "stale": True}
+        return await ws.receive_json()
+
+    async with (
+        serve(hears_and_drops(1), echo) as server,
+        face().multiplex(server.source(), key=by_id, receive=receive) as mux,
+    ):
+        assert (await mux.request(1, {"id": 1}, resend=True))["session"] == 1
+        assert mux.unmatched == 2
+
+
+@both_loops
+async def test_pending_requests_fail_once_each_with_a_copy_of_their_own() -> None:
+    errors: list[WebSocketException] = []
+
+    async def ask(number: int) -> None:
+        try:
+            await mux.request(number, {"id": number})
+        except WebSocketNetworkError as exc:
+            errors.append(exc)
+
+    async with serve(hears_and_drops(10), echo) as server, face().multiplex(server.source(), key=by_id) as mux:
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(ask, number)
+        assert len(set(map(id, errors))) == 10
+        assert len(set(map(str, errors))) == 1
+        assert (await mux.request(1, {"id": 1}))["session"] == 1  # the reconnecting itself was silent
+        assert mux.sessions == 2
+
+
+@both_loops
+async def test_resend() -> None:
+    dies = hears_and_drops(1)
+    async with serve(dies, dies, dies, echo) as server, face().multiplex(server.source(), key=by_id) as mux:
+        assert (await mux.request(1, {"id": 1}, resend=True))["session"] == 3
+    assert [wire.heard for wire in server.wires] == [[{"id": 1}]] * 4
+
+
+@both_loops
+async def test_a_request_made_while_disconnected_waits_for_the_next_session() -> None:
+    async with serve(drop, echo) as server, face().multiplex(server.source(), key=by_id) as mux:
+        await anyio.sleep(0.1)
+        assert mux.session is None
+        assert "between two sessions" in repr(mux)
+        assert (await mux.request(1, {"id": 1}))["session"] == 1
+        assert server.wires[0].heard == []
+
+
+@both_loops
+async def test_a_key_is_in_use_once() -> None:
+    async with serve(listen) as server, face().multiplex(server.source(), key=by_id) as mux:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(mux.request, 1, {"id": 1})
+            await anyio.sleep(1)
+            with pytest.raises(ValueError, match="the key 1 is in use"):
+                await mux.request(1, {"id": 1, "second": True})
+            with pytest.raises(ValueError, match="the key 1 is in use"):
+                async with mux.subscribe(1, subscribe={"second": True}):
+                    pass
+            tasks.cancel_scope.cancel()
+        async with mux.subscribe("a"):
+            with pytest.raises(ValueError, match="the key 'a' is in use"):
+                await mux.request("a", {"id": "a"})
+        with pytest.raises(ValueError, match="None is the key of what belongs to nobody"):
+            await mux.request(None, {})
+        with pytest.raises(ValueError, match="None is the key of what belongs to nobody"):
+            mux.subscribe(None)
+        with pytest.raises(TypeError, match="unhashable"):
+            await mux.request([], {})
+        with pytest.raises(TypeError, match="unhashable"):
+            mux.subscribe([])
+    assert server.wires[0].heard == [{"id": 1}]
+
+
+@both_loops
+async def test_without_a_key_there_are_no_requests() -> None:
+    async with serve(says({"a": 1}, 2)) as server, face().multiplex(server.source()) as mux:
+        with pytest.raises(TypeError, match="was given no key"):
+            await mux.request(1, {})
+        with pytest.raises(TypeError, match="was given no key"):
+            async with mux.subscribe(1):
+                pass
+        assert [await mux.receive(), await mux.receive()] == [{"a": 1}, 2]
+
+
+@pytest.mark.parametrize("code", [1000, None, 4001])
+@both_loops
+async def test_what_ends_it_for_good_is_raised_by_every_call(code: int | None) -> None:
+    async def ends(wire: Wire) -> None:
+        await wire.get()
+        await (wire.peer.send_raw(b"\x88\x00") if code is None else wire.peer.send_close(code))
+        await wire.peer.wait_closed()
+
+    async with serve(ends) as server, face().multiplex(server.source(), key=by_id) as mux, mux.subscribe("a") as feed:
+        with pytest.raises(WebSocketDisconnect) as caught:
+            await mux.request(1, {"id": 1})
+        assert caught.value.code == (code or 1005)
+        for call in (mux.receive, feed.receive, mux.wait_connected, lambda: mux.send(1)):
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await call()
+            assert caught.value.code == (code or 1005)
+        with pytest.raises(WebSocketDisconnect):
+            await mux.request(2, {"id": 2}, resend=True)
+        with pytest.raises(WebSocketDisconnect):
+            async with mux.subscribe("b", subscribe={}):
+                pass
+        for iterable in (mux, feed):
+            if code == 4001:
+                with pytest.raises(WebSocketDisconnect):
+                    async for _ in iterable:
+                        pass
+            else:
+                assert [message async for message in iterable] == []
+    with pytest.raises(WebSocketClosedError):
+        await mux.send(1)
+    with pytest.raises(WebSocketClosedError):
+        await mux.request(1, {})
+    with pytest.raises(WebSocketClosedError):
+        await mux.receive()
+
+
+@both_loops
+async def test_a_failure_for_good_that_nobody_tells_is_raised_after_the_grace() -> None:
+    async with serve(closes(4001, after=0)) as server:
+        began = anyio.current_time()
+        with pytest.raises(ExceptionGroup) as caught:
+            async with face().multiplex(server.source(), failure_grace_seconds=7):
+                await anyio.sleep_forever()
+        assert anyio.current_time() - began == 7
+    assert [getattr(leaf, "code", None) for leaf in leaves(caught.value)] == [4001]
+
+
+@both_loops
+async def test_a_failure_for_good_that_nobody_tells_is_raised_on_leaving() -> None:
+    async with serve(closes(4001, after=0)) as server:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with face().multiplex(server.source()):
+                await anyio.sleep(1)
+        assert len(leaves(caught.value)) == 1
+        with pytest.raises(ExceptionGroup) as caught:  # beside an error of the block's own
+            async with face().multiplex(server.source()):
+                await anyio.sleep(1)
+                raise KeyError
+        assert {type(leaf) for leaf in leaves(caught.value)} == {KeyError, WebSocketDisconnect}
+        with pytest.raises(ExceptionGroup) as caught:  # told by the call with which the block is left
+            async with face().multiplex(server.source()) as mux:
+                await mux.receive()
+        assert len(leaves(caught.value)) == 1
+
+
+@both_loops
+async def test_each_failure_for_good_is_told_though_a_session_before_it_was() -> None:
+    async with serve(hears_and_drops(1), 403) as server:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with face().multiplex(server.source(), key=by_id) as mux:
+                with pytest.raises(WebSocketNetworkError):
+                    await mux.request(1, {"id": 1})
+                await anyio.sleep_forever()
+        assert [type(leaf) for leaf in leaves(caught.value)] == [WebSocketUpgradeError]
+
+
+@both_loops
+async def test_the_first_opening_fails_bare() -> None:
+    async def log_in(ws: Any) -> None:
+        raise KeyError("log-in")
+
+    async def never(ws: Any) -> None:
+        await anyio.sleep_forever()
+
+    async with serve(403, 403, echo) as server:
+        with pytest.raises(WebSocketUpgradeError):
+            async with face().multiplex(server.source()):
+                raise AssertionError
+        with pytest.raises(WebSocketUpgradeError):
+            async with face().multiplex(server.session()):
+                raise AssertionError
+        with pytest.raises(KeyError, match="log-in"):
+            async with face().multiplex(server.source(on_connect=log_in)):
+                raise AssertionError
+        with anyio.move_on_after(1) as scope:
+            async with face().multiplex(server.source(on_connect=never)):
+                raise AssertionError
+        assert scope.cancelled_caught
+
+
+@both_loops
+async def test_on_connect_that_raises_later_ends_it_for_good() -> None:
+    async def log_in(ws: Any) -> None:
+        logins.append(ws)
+        if len(logins) == 2:
+            raise KeyError("log-in")
+
+    logins: list[Any] = []
+    async with serve(drop, echo) as server:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with face().multiplex(server.source(on_connect=log_in)) as mux:
+                await mux.receive()
+        assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+        logins.clear()
+        server.handlers = [drop, echo]
+        with pytest.raises(ExceptionGroup) as caught:
+            async with face().multiplex(server.source(on_connect=log_in)):
+                await anyio.sleep_forever()
+        assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+
+
+@both_loops
+async def test_leaving_is_prompt_in_backoff_and_while_opening() -> None:
+    async def stall(wire: Wire) -> None:
+        await anyio.sleep_forever()
+
+    async with serve(drop, 503, stall) as server:
+        async with face().multiplex(server.source(), key=by_id) as mux:
+            with anyio.move_on_after(0.5):  # in backoff
+                await mux.send(1)
+            began = anyio.current_time()
+        assert anyio.current_time() == began
+        with pytest.raises(WebSocketClosedError):
+            await mux.wait_connected()
+
+        async def silent(ws: Any) -> None:
+            if mux2:
+                await anyio.sleep_forever()
+
+        mux2: list[Any] = []
+        server.handlers = [drop, stall]
+        async with face().multiplex(server.source(on_connect=silent)) as mux:
+            mux2.append(mux)
+            await anyio.sleep(10)
+            began = anyio.current_time()
+        assert anyio.current_time() == began
+
+
+@both_loops
+async def test_leaving_normally_flushes() -> None:
+    async with serve(listen) as server:
+        async with face().multiplex(server.source()) as mux:
+            for number in range(500):
+                await mux.send(number)
+        assert server.wires[0].heard == list(range(500))
+        assert server.closed_with == [1000]
+        with pytest.raises(ExceptionGroup), anyio.fail_after(1):
+            async with face().multiplex(server.source()):
+                raise KeyError
+        await anyio.sleep(1)
+        assert server.closed_with == [1000, 1001]
+
+
+@both_loops
+async def test_aclose() -> None:
+    async with serve(listen) as server, face().multiplex(server.source(), key=by_id) as mux:
+        async with mux.subscribe("a") as feed:
+            await mux.send(1)
+            await mux.aclose()
+            await mux.aclose()
+            for call in (mux.receive, feed.receive, mux.wait_connected, lambda: mux.request(1, {})):
+                with pytest.raises(WebSocketClosedError):
+                    await call()
+        assert server.closed_with == [1000]
+        assert server.wires[0].heard == [1]
+
+
+@both_loops
+async def test_a_cancelled_aclose_drops_the_connection() -> None:
+    async def deaf(wire: Wire) -> None:
+        await anyio.sleep_forever()
+
+    async with serve(deaf) as server, face().multiplex(server.source()) as mux:
+        began = anyio.current_time()
+        with anyio.move_on_after(1):
+            await mux.aclose()
+        await anyio.sleep(0.1)
+        assert mux._gone.is_set()
+        assert anyio.current_time() - began < 2
+
+
+@both_loops
+async def test_a_peer_that_never_reads_holds_up_only_who_sends() -> None:
+    async def deaf(wire: Wire) -> None:
+        await anyio.sleep_forever()
+
+    async with serve(deaf) as server, face().multiplex(server.source(close_timeout_seconds=3), key=by_id) as mux:
+        with anyio.move_on_after(5) as sending:
+            async with anyio.create_task_group() as tasks:
+                for _ in range(30):
+                    tasks.start_soon(mux.send, "x" * 10_000)
+        assert sending.cancelled_caught
+        with anyio.move_on_after(5) as subscribing:
+            async with mux.subscribe("a", subscribe={}):
+                raise AssertionError
+        assert subscribing.cancelled_caught
+        began = anyio.current_time()
+        await mux.aclose()
+        assert anyio.current_time() - began <= 3
+
+
+@pytest.mark.parametrize("what", ["not JSON", "key", "receive"])
+@both_loops
+async def test_what_the_functions_raise_is_an_error_of_the_block(what: str) -> None:
+    async def nonsense(wire: Wire) -> None:
+        await wire.get()
+        await wire.peer.send("{no" if what == "not JSON" else "{}")
+        await wire.listen()
+
+    async def receive(ws: Any) -> Any:
+        message = await ws.receive()
+        if what == "receive":
+            raise WebSocketInvalidTypeReceived(message)
+        return message if what == "key" else __import__("json").loads(message)
+
+    def key(message: Any) -> Any:
+        return message["no such key"] if what != "key" else message.get
+
+    expected = {"not JSON": ValueError, "key": AttributeError, "receive": WebSocketInvalidTypeReceived}[what]
+    async with serve(nonsense) as server:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with face().multiplex(server.source(), key=key, receive=receive) as mux:
+                await mux.send(1)
+                with pytest.raises(expected):
+                    await mux.receive()
+                raise KeyError("left")
+        assert [type(leaf) for leaf in leaves(caught.value)] == [KeyError]
+
+    class Tolerant(face().RetryPolicy):  # type: ignore[misc]
+        def retry_block(self, error: Exception) -> bool:
+            return isinstance(error, expected)
+
+    async with (
+        serve(nonsense, says({})) as server,
+        face().multiplex(server.source(policy=Tolerant()), receive=receive) as mux,
+    ):
+        if what != "key":
+            await mux.send(1)
+
+
+@both_loops
+async def test_a_function_that_sends_may_raise() -> None:
+    async def send(ws: Any, message: Any) -> None:
+        if message == "bad":
+            raise WebSocketInvalidTypeReceived("bad")
+        await ws.send_json(message)
+
+    async with serve(listen) as server, face().multiplex(server.source(), key=by_id, send=send) as mux:
+        with pytest.raises(WebSocketInvalidTypeReceived):
+            await mux.send("bad")
+        with pytest.raises(WebSocketInvalidTypeReceived):
+            await mux.request(1, "bad")
+        with pytest.raises(WebSocketInvalidTypeReceived):
+            async with mux.subscribe("a", subscribe="bad"):
+                raise AssertionError
+        await mux.send("good")
+    assert server.wires[0].heard == ["good"]
+
+
+@both_loops
+async def test_a_duplicate_answer_is_dropped() -> None:
+    async def twice(wire: Wire) -> None:
+        await wire.get()
+        await wire.say({"id": 1, "n": 1}, {"id": 1, "n": 2})
+        await wire.listen()
+
+    async with serve(twice) as server, face().multiplex(server.source(), key=by_id) as mux:
+        assert (await mux.request(1, {"id": 1}))["n"] == 1
+        await anyio.sleep(1)
+        assert mux.unmatched == 1
+
+
+@both_loops
+async def test_the_wrong_arguments() -> None:
+    async with serve(echo) as server:
+        source = server.source()
+        for options, match in (
+            ({"key": 1}, "key must be a function"),
+            ({"receive": 1}, "receive must be a function"),
+            ({"send": 1}, "send must be a function"),
+            ({"capacity": 1.5}, "capacity must be an int"),
+            ({"failure_grace_seconds": "1"}, "failure_grace_seconds must be a number"),
+        ):
+            with pytest.raises(TypeError, match=match):
+                face().multiplex(source, **options)
+        for options, match in (
+            ({"capacity": 0}, "capacity must be at least 1"),
+            ({"when_full": "panic"}, 'when_full is "fail", "wait" or "drop_oldest", not'),
+            ({"failure_grace_seconds": -1}, "failure_grace_seconds must be 0 or more"),
+        ):
+            with pytest.raises(ValueError, match=match):
+                face().multiplex(source, **options)
+        for wrong in ("wss://x", None, 1):
+            with pytest.raises(TypeError, match="the source must be an open session"):
+                face().multiplex(wrong)
+        block = face().multiplex(source, key=by_id)
+        async with block as mux:
+            with pytest.raises(RuntimeError, match="entered once"):
+                await block.__aenter__()
+            subscribing = mux.subscribe("a")
+            async with subscribing:
+                pass
+            with pytest.raises(RuntimeError, match="entered once"):
+                await subscribing.__aenter__()
+            with pytest.raises(ValueError, match="confirm looks at the answer"):
+                mux.subscribe("a", confirm=lambda _: None)
+            with pytest.raises(ValueError, match="capacity must be at least 1"):
+                mux.subscribe("a", capacity=0)
+            with pytest.raises(ValueError, match="when_full is"):
+                mux.subscribe("a", when_full="panic")
+        assert server.wires[0].heard == []
+
+
+@both_loops
+async def test_what_it_tells_of_itself() -> None:
+    async with serve(echo) as server, face().multiplex(server.source(), key=by_id) as mux:
+        assert repr(mux) == "<Multiplexer (connected; 0 requests, 0 subscriptions)>"
+        async with mux.subscribe("a") as feed:
+            assert repr(mux) == "<Multiplexer (connected; 0 requests, 1 subscriptions)>"
+            assert repr(feed) == "<Subscription 'a' (open)>"
+        assert repr(feed) == "<Subscription 'a' (left)>"
+        await mux.aclose()
+        assert repr(mux) == "<Multiplexer (over; 0 requests, 0 subscriptions)>"
