@@ -18,6 +18,7 @@ import pytest
 from httpx2_trio_ws import WebSocketNetworkError
 from httpx2_trio_ws._carriers import _asyncio as transport_module
 from httpx2_trio_ws._carriers._asyncio import LoopCarrier
+from httpx2_trio_ws._carriers._beneath import is_paused
 from httpx2_trio_ws.anyio import open_websocket
 from tests.memory import accept_key, text
 
@@ -278,4 +279,4 @@ def test_a_stream_that_goes_on_reading_is_read_through(loop: str, monkeypatch: p
 
 
 def test_of_a_stream_that_is_not_known_it_is_not_said_that_it_is_paused() -> None:
-    assert not transport_module.is_paused(object())
+    assert not is_paused(object())

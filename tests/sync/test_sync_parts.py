@@ -159,6 +159,36 @@ def test_what_was_discarded_is_not_put_back() -> None:
     assert wire.outbox.size == 0
 
 
+def test_a_message_that_was_waited_for_begins_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TLS, the reader writes all. Who has waited for that is not held up again by the next message."""
+    now = [1.0]
+    monkeypatch.setattr(_outbox, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    wire = Wire()
+    sending = Task(lambda: wire.outbox.send(b"lone", text=False))
+    eventually(lambda: wire.outbox.work)
+    now[0] += 1  # it takes the reader that long to come
+    assert wire.write(100) == 4
+    assert sending.result() is None
+    assert wire.outbox.send(b"at once", text=False) is None
+    assert wire.outbox.size == 7
+
+
+def test_compressed_messages_are_no_burst() -> None:
+    """Each takes longer to make than to write."""
+    written: list[bytes] = []
+    encoder: Any = SimpleNamespace(encode=lambda payload, text: payload)
+    deflate: Any = SimpleNamespace()
+
+    def write_now(data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    outbox = _outbox.Outbox(encoder, deflate, write_now, lambda: None, Life(5))
+    for number in range(3):
+        assert outbox.send(b"%d" % number, text=False) is None
+    assert written == [b"0", b"1", b"2"]
+
+
 def test_a_lone_message_that_the_socket_takes_none_of() -> None:
     def full(_: bytes) -> int:
         raise BlockingIOError

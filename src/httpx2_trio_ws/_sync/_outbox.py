@@ -39,7 +39,8 @@ BATCH = 65536
 LAST = 16384
 # A control frame has so many bytes at most.
 _CONTROL = 131
-# A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message.
+# A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message. To compress
+# one costs more than to write it, so then there are no bursts: the reader would only get into the way.
 BURST = 50e-6
 
 
@@ -83,6 +84,7 @@ class Outbox(FrameQueue):
         self._deflate = deflate
         self._encoding = False
         self._write_now = write_now
+        self._burst = BURST if deflate is None or write_now is None else 0
         self._wake = wake
         # A frame that is written by its sender; and how much of it was, if it was.
         self._lone: tuple[bytes, list[int]] | None = None
@@ -129,6 +131,8 @@ class Outbox(FrameQueue):
         if sender is None:
             return error
         sender.wait()
+        # What follows at once is part of a burst: this was waited for to be written, and not for the application.
+        self._last = time.monotonic()
         return None if sender.done else self.error
 
     def calm(self) -> None:
@@ -150,7 +154,7 @@ class Outbox(FrameQueue):
     def _send_frame(self, frame: bytes) -> _Sender | None:
         """Write or queue a frame; return what to wait with until it is written, if that is to be waited for."""
         now = time.monotonic()
-        burst = now - self._last < BURST
+        burst = now - self._last < self._burst
         self._last = now
         if burst or self._write_now is None or not self._is_idle:
             self.add_frame(frame)
