@@ -1,4 +1,6 @@
-"""The checks of the project: `nox` runs all that must pass, `nox -s NAME` one of them, `nox -l` lists them.
+"""The checks of the project: `nox` looks at everything once, `nox -t all` runs all that must pass, `nox -l` lists it.
+
+A session that must pass has the tags of REST; `.ci/run` runs `nox`, and then those.
 
 What the checks write goes to .nox, dist and docs/_build; the rest of the tree stays as it is.
 """
@@ -6,9 +8,11 @@ What the checks write goes to .nox, dist and docs/_build; the rest of the tree s
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -26,7 +30,20 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, sorted(PYENV.glob("versions/*/bin")))])
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+SCHEMAS = {
+    "vendor.readthedocs": [".readthedocs.yaml"],
+    "vendor.github-workflows": [".github/workflows/checks.yml"],
+    "github-issue-forms": [".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/idea.yml"],
+}
 GROUPS = nox.project.load_toml("pyproject.toml")
+REST = ["all", "rest"]
+nox.options.sessions = ["check"]
+
+# Left out of `nox`: what takes long, and finds what the others seldom miss.
+SLOW_TESTS = ["cli", "contract", "hostile", "http2", "multiplexing", "protocol", "real", "test_benchmarks.py"]
+SLOW_TESTS += ["test_docs.py", "test_every_checkpoint.py", "test_examples.py", "test_feature_matrix.py"]
+SLOW_TESTS += ["test_floods.py", "test_fuzz_corpus.py", "test_growth.py", "test_migrating.py", "test_model.py"]
+SLOW_TESTS += ["test_public.py", "test_soak.py"]
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -34,13 +51,47 @@ def install(session: nox.Session, *groups: str) -> None:
     session.install(".", *nox.project.dependency_groups(GROUPS, *groups))
 
 
+SPHINX = ["sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "docs", "docs/_build/html"]
+
+
+@nox.session(tags=["all"])
+def check(session: nox.Session) -> None:
+    """Lint, types, most tests and the documentation, on the Python that runs nox, in one environment: a few minutes."""
+    install(session, "dev")
+    tmp = Path(session.create_tmp())
+    run_linters(session)
+    python = shutil.which("python", path=session.bin) or "python"
+    slow = [f"--ignore=tests/{name}" for name in SLOW_TESTS if Path("tests", name).exists()]
+    env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
+    lanes = [
+        [["pytest", "-q", "-o", f"cache_dir={tmp / 'pytest'}", *slow]],
+        [["mypy", f"--cache-dir={tmp / 'mypy'}"], ["pyright", "--pythonpath", python], SPHINX],
+    ]
+    # One lane for each of two cores. A command's output is shown if it fails.
+    with ThreadPoolExecutor() as pool:
+        done = [
+            pool.submit(lambda lane: [session.run(*command, env=env, silent=True) for command in lane], lane)
+            for lane in lanes
+        ]
+    for lane in done:
+        session.log(str(lane.result()[0]).strip().splitlines()[-1])
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Look for mistakes and for style, with ruff."""
+    """Look for mistakes and for style, with ruff; hold the services' files against their schemas."""
     session.install(*nox.project.dependency_groups(GROUPS, "lint"))
+    run_linters(session)
+
+
+def run_linters(session: nox.Session) -> None:
+    """What `lint` does, where the tools are installed."""
     cache = f"--cache-dir={session.create_tmp()}"
     session.run("ruff", "check", cache)
     session.run("ruff", "format", "--check", cache)
+    for schema, files in SCHEMAS.items():
+        if Path(files[0]).exists():  # they are not in the sdist
+            session.run("check-jsonschema", "--builtin-schema", schema, *files, silent=True)
 
 
 @nox.session
@@ -51,7 +102,7 @@ def types(session: nox.Session) -> None:
     session.run("pyright", "--pythonpath", shutil.which("python", path=session.bin) or "python")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS, tags=REST)
 def tests(session: nox.Session) -> None:
     """Run the tests; every line and every branch of the package must be run."""
     install(session, "test")
@@ -67,7 +118,7 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "report", env=env)
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session(python=PYTHONS[0], tags=REST)
 def oldest(session: nox.Session) -> None:
     """Run the tests with the oldest versions of the dependencies that pyproject.toml allows."""
     versions = [text.replace(">=", "==") for text in GROUPS["project"]["dependencies"]]
@@ -89,21 +140,21 @@ def oldest(session: nox.Session) -> None:
     session.run("python", "-m", "httpx2_trio_ws")
 
 
-@nox.session
+@nox.session(tags=REST)
 def hostile(session: nox.Session) -> None:
     """Play the table of hostile servers. It has real deadlines, so it runs without coverage's weight."""
     install(session, "test")
     session.run("pytest", "-o", f"cache_dir={session.create_tmp()}", "tests/hostile", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=REST)
 def contract(session: nox.Session) -> None:
     """Hold the sessions of all event loops, and the blocking one, to the same promises; print a table."""
     install(session, "test")
     session.run("pytest", "-q", "-o", f"cache_dir={session.create_tmp()}", "tests/contract", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=REST)
 def endurance(session: nox.Session) -> None:
     """Open and close many sessions and count what is left; hold some through faults. Both are short here."""
     install(session, "test")
@@ -127,10 +178,20 @@ def soak(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation; warnings are errors."""
     install(session, "docs")
-    session.run("sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "docs", "docs/_build/html")
+    session.run(*SPHINX)
 
 
-@nox.session
+@nox.session(tags=REST)
+def pages(session: nox.Session) -> None:
+    """Build the documentation, and look at every page in a browser. Needs Chromium."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.skip("the pages are looked at in Chromium, and there is none (on Debian: apt-get install chromium)")
+    install(session, "pages")
+    session.run(*SPHINX)
+    session.run("python", "docs/check_pages.py", "docs/_build/html", *session.posargs)
+
+
+@nox.session(tags=REST)
 def package(session: nox.Session) -> None:
     """Build sdist and wheel, look into both, and run the wheel where nothing else is installed."""
     session.install(*nox.project.dependency_groups(GROUPS, "package"))
@@ -156,8 +217,11 @@ def check_contents(session: nox.Session, wheel: Path, sdist: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         licences = [name for name in archive.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
+        [metadata] = [archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")]
     if names != source or not licences:
         session.error(f"{wheel.name}: missing {sorted(source - names)}, too many {sorted(names - source)}, {licences=}")
+    if links := re.findall(r"\]\((?!https?://)[^)]*\)", metadata):
+        session.error(f"{wheel.name}: links that lead nowhere on a package index: {links}")
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     wanted = {f"src/{name}" for name in source} | {
@@ -183,7 +247,7 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "benchmarks/report.py", *files)
 
 
-@nox.session(python=PYTHONS[:3])
+@nox.session(python=PYTHONS[:3], tags=REST)
 def instructions(session: nox.Session) -> None:
     """Count the instructions of the hot paths, and compare with recorded counts. Needs Valgrind."""
     if shutil.which("valgrind") is None:
@@ -192,7 +256,7 @@ def instructions(session: nox.Session) -> None:
     session.run("python", "benchmarks/instructions.py", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=REST)
 def autobahn(session: nox.Session) -> None:
     """Run Autobahn|Testsuite against sessions, and judge. Needs a CPython 2.7; see docs/conformance.md."""
     if shutil.which("python2.7") is None:

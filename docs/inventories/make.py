@@ -44,6 +44,7 @@ OTHERS = {
     "library/enum": {"class": "enum.IntEnum"},
     "library/json": {"exception": "json.JSONDecodeError", "function": "json.loads json.dumps"},
     "library/random": {"class": "random.Random"},
+    "library/sys": {"function": "sys.get_int_max_str_digits"},
     "library/ssl": {"class": "ssl.SSLContext"},
     "library/math": {"data": "math.inf"},
 }
