@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "_tunnel": {"_handshake"},
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
     "_sync": {*GROUND, "_core", "_handshake"},
-    "_reconnecting": {*GROUND, "_handshake", "_session"},
+    "_reconnecting": {*GROUND, "_handshake", "_session", "_sync"},
     "_multiplexing": {"_exceptions", "_options", "_reconnecting", "_runtime", "_session"},
     "_trio": {*GROUND, "_handshake", "_runtime", "_session"},
     "reconnect": {"_options", "_reconnecting", "_trio"},
@@ -59,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
         "_runtime",
         "_session",
     },
-    "sync": {"__init__", "_options", "_sync"},
+    "sync": {"__init__", "_options", "_reconnecting", "_sync"},
     "testing": {"_exceptions", "_handshake", "_protocol"},
     "_cli": {"__init__"},
     "__main__": {"_cli", "_exceptions"},
@@ -121,7 +121,7 @@ MULTIPLEX = ["Merged", "Multiplexer", "SourceEnded", "Subscription", "Subscripti
 SYNC = sorted(
     {*PUBLIC, "SyncPongWaiter", "SyncWebSocketSession"}
     - {"PongWaiter", "WebSocketSession", "WebSocketStream", "connect_websocket"}
-    - {*MULTIPLEX, "Backoff", "RetryPolicy", "reconnect"}
+    - set(MULTIPLEX)
 )
 TESTING = [
     "ASGIWebSocketTransport",

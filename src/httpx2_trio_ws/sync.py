@@ -13,10 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from . import (
+    Backoff,
     CloseCode,
     FrameInfo,
     Instrument,
     OpenOptions,
+    RetryPolicy,
     Statistics,
     WebSocketClosedError,
     WebSocketDisconnect,
@@ -29,19 +31,23 @@ from . import (
     WebSocketUpgradeError,
 )
 from ._options import with_options
+from ._reconnecting._blocking import Reconnect
 from ._sync._opening import GRACE, Opening, OpeningWithClient
 from ._sync._session import SyncPongWaiter, SyncWebSocketSession
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     import httpx2
 
 __all__ = [
+    "Backoff",
     "CloseCode",
     "FrameInfo",
     "Instrument",
     "OpenOptions",
+    "RetryPolicy",
     "Statistics",
     "SyncPongWaiter",
     "SyncWebSocketSession",
@@ -56,6 +62,7 @@ __all__ = [
     "WebSocketUpgradeError",
     "open_websocket",
     "open_websocket_url",
+    "reconnect",
 ]
 
 
@@ -98,3 +105,42 @@ def open_websocket_url(
     For many sessions share one client instead: making one loads the certificates anew.
     """
     return OpeningWithClient(url, options)
+
+
+@partial(with_options, without=GRACE)
+def reconnect(
+    client: httpx2.Client,
+    url: httpx2.URL | str,
+    *,
+    policy: RetryPolicy | None = None,
+    backoff: Backoff | None = None,
+    max_attempts: int | None = None,
+    on_connect: Callable[[SyncWebSocketSession], object] | None = None,
+    **options: Unpack[OpenOptions],
+) -> Reconnect:
+    """Open sessions one after another, as long as it is worth it; see :func:`httpx2_trio_ws.reconnect.reconnect`.
+
+    For a ``for`` statement, with a ``with`` statement in it. Everything is raised as it is, nothing in a group. Ctrl-C works
+    at once, while it waits, too; ``stop()`` ends the loop from any other thread.
+
+    Args:
+        client: an open client. Each attempt is a new request of it, so authentication and event hooks run each time.
+        url: as for ``open_websocket``.
+        policy: what is worth retrying; ``None`` is ``RetryPolicy()``.
+        backoff: how long to wait; ``None`` is ``Backoff()``. The first attempt is made at once.
+        max_attempts: how many attempts in a row may fail, until a session lasts for the backoff's ``stable_seconds``. The last
+            one's error comes out. ``None`` is no limit.
+        on_connect: called with each new session before the block runs, to log in or subscribe. What it raises is taken as if
+            the block had raised it.
+        **options: see :class:`OpenOptions`; all but ``failure_grace_seconds``.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: an argument is wrong; nothing has been sent.
+    """
+    return Reconnect(
+        partial(Opening, client, url, options),
+        policy=policy,
+        backoff=backoff,
+        max_attempts=max_attempts,
+        on_connect=on_connect,
+    )

@@ -11,7 +11,9 @@ import pytest
 import trio.testing
 
 import httpx2_trio_ws.anyio
+from httpx2_trio_ws._reconnecting._policy import causes
 from httpx2_trio_ws.reconnect import Backoff, Connecting, RetryPolicy, reconnect
+from tests.asgi.support import both_loops
 from tests.handshake_support import untouched
 
 from .support import LONGEST, URL, Longest, collect, hello, play
@@ -97,7 +99,7 @@ def test_policies_that_make_no_sense(name: str, value: Any) -> None:
         ({"backoff": 5}, TypeError, "backoff must be a Backoff"),
         ({"max_attempts": 0}, ValueError, "max_attempts must be at least 1"),
         ({"max_attempts": 2.0}, TypeError, "max_attempts must be an int"),
-        ({"on_connect": "subscribe"}, TypeError, "on_connect must be an async function"),
+        ({"on_connect": "subscribe"}, TypeError, "on_connect must be a function"),
         ({"url": "ftp://feed.example"}, ValueError, "begins with ws:// or wss://"),
         ({"queue_size": 0}, ValueError, "queue_size"),
         ({"max_attempt": 3}, TypeError, "there is no option"),
@@ -200,3 +202,18 @@ async def test_the_cause_is_logged_where_the_error_says_nothing(
         await collect(server)
     (record,) = (record for record in caplog.records if record.name == "httpx2_trio_ws.reconnect")
     assert record.getMessage().startswith("wss://feed.example/: ConnectError: 'no route to host' (1 in a row)")
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 12345 00:00:00 GMT", "9" * 400])
+@both_loops
+async def test_years_that_no_date_has_room_for_are_passed_over(date: str) -> None:
+    far_away = httpx2.Response(503, headers={"Retry-After": date})
+    other_clock = httpx2.Response(503, headers={"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT", "Date": date})
+    async with play(far_away, other_clock, hello) as server:
+        assert await collect(server, backoff=Backoff(rng=Longest(), max_retry_after_seconds=5)) == ["hello"]
+
+
+def test_causes_of_a_chain_that_leads_back_into_itself() -> None:
+    first, second = KeyError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert list(causes(first)) == [first, second]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx2
 import pytest
 
 from httpx2_trio_ws import (
@@ -290,3 +291,54 @@ async def test_our_own_close_is_no_end_of_the_session_for_a_policy() -> None:
                     await ws.receive()
     (error,) = leaves(caught.value)
     assert isinstance(error, WebSocketClosedError)
+
+
+# -- ordinary requests in the block ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "retried"),
+    [
+        (httpx2.ConnectError("refused"), True),
+        (httpx2.ReadTimeout("late"), True),
+        (httpx2.PoolTimeout("full"), False),
+        (httpx2.UnsupportedProtocol("ftp"), False),
+        (503, True),
+        (404, False),
+        (KeyError("own"), False),
+    ],
+)
+@both_loops
+async def test_errors_of_requests_may_be_worth_another_attempt(error: Exception | int, retried: bool) -> None:
+    if isinstance(error, int):
+        response = httpx2.Response(error, request=httpx2.Request("GET", "https://x/"))
+        error = httpx2.HTTPStatusError("no", request=response.request, response=response)
+    for policy, again in ((RetryPolicy(retry_requests=True), retried), (RetryPolicy(), False)):
+        sessions = 0
+        async with play(stay, *([stay] if again else [])) as server:
+            try:
+                for connection in reconnect(server, policy=policy):
+                    async with connection as ws:
+                        sessions += 1
+                        await ws.receive()
+                        if sessions == 1:
+                            raise error
+            except* type(error):
+                assert not again
+        assert sessions == (2 if again else 1)
+
+
+@both_loops
+async def test_the_retry_after_of_a_requests_answer_is_waited_for() -> None:
+    async with play(stay, stay) as server:
+        response = httpx2.Response(503, headers={"Retry-After": "100"}, request=httpx2.Request("GET", "https://x/"))
+        for connection in reconnect(server, policy=RetryPolicy(retry_requests=True)):
+            async with connection:
+                if len(server.times) == 1:
+                    response.raise_for_status()
+        assert server.times == [0, 101]
+
+
+def test_retry_requests_is_a_bool() -> None:
+    with pytest.raises(TypeError, match="retry_requests must be a bool"):
+        RetryPolicy(retry_requests=1)  # type: ignore[arg-type]

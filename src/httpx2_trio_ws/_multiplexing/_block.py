@@ -8,7 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from httpx2_trio_ws._options import _check_seconds
-from httpx2_trio_ws._reconnecting._loop import _split, leaves
+from httpx2_trio_ws._reconnecting._attempts import leaves
+from httpx2_trio_ws._reconnecting._loop import _split
 from httpx2_trio_ws._session._session import Session
 
 if TYPE_CHECKING:

@@ -58,16 +58,22 @@ class RetryPolicy:
             and 511.
         close_codes: close codes of the peer; 1006 stands for a connection that was lost without one, keepalive
             timeouts included. Default: 1001, 1006, 1011, 1012, 1013 and 1014.
+        retry_requests: whether errors of ordinary requests, which the block or ``on_connect`` makes, are worth another
+            attempt, too: those that are in opening, and ``httpx2.HTTPStatusError`` with one of ``statuses``. For blocks that
+            also speak HTTP with a server that restarts. Default ``False``.
     """
 
     statuses: AbstractSet[int] = _STATUSES
     close_codes: AbstractSet[int] = _CLOSE_CODES
+    retry_requests: bool = False
 
     def __post_init__(self) -> None:
         for name in ("statuses", "close_codes"):
             value: object = getattr(self, name)
             if not isinstance(value, AbstractSet) or not all(map(_is_code, cast("AbstractSet[object]", value))):
                 raise TypeError(f"{name} must be a set of int, not {value!r}")
+        if not isinstance(self.retry_requests, bool):
+            raise TypeError(f"retry_requests must be a bool, not {self.retry_requests!r}")
 
     def retry_opening(self, error: Exception) -> bool:
         """Whether to try again after ``error``, which opening the session has raised.
@@ -110,9 +116,16 @@ class RetryPolicy:
             return error.code in self.close_codes
         return isinstance(error, WebSocketNetworkError) and 1006 in self.close_codes
 
-    def retry_block(self, error: Exception) -> bool:  # noqa: ARG002 (for those who override it)
-        """Whether to try again after ``error``, an error of the block's own or of ``on_connect``. By default not."""
-        return False
+    def retry_block(self, error: Exception) -> bool:
+        """Whether to try again after ``error``, an error of the block's own or of ``on_connect``.
+
+        By default not, unless ``retry_requests`` says so and it is one of a request.
+        """
+        if not self.retry_requests:
+            return False
+        if isinstance(error, httpx2.HTTPStatusError):
+            return error.response.status_code in self.statuses
+        return isinstance(error, httpx2.TransportError) and self.retry_opening(error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +181,7 @@ class Backoff:
 
 def retry_after(error: Exception) -> float:
     """Seconds that the response in ``error`` asks to wait (RFC 9110 §10.2.3); 0 if it does not."""
-    if not isinstance(error, WebSocketUpgradeError):
+    if not isinstance(error, (WebSocketUpgradeError, httpx2.HTTPStatusError)):
         return 0
     headers = error.response.headers
     value = headers.get("Retry-After", "").strip()
@@ -186,14 +199,16 @@ def _timestamp(date: str) -> float | None:
     """Seconds since 1970 of an HTTP-date, which is in UTC; ``None`` if it is none."""
     try:
         parsed = parsedate_to_datetime(date)
-    except ValueError:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):  # the latter of years that no date has room for
         return None
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what led to it."""
+    """The error, and what led to it; each once, as a chain may lead back into itself."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__
