@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "_carriers": set(),
     "_runtime": {"_carriers"},
     "_core": GROUND,
+    "_http2_transport": {"_carriers", "_http2", "_protocol", "_runtime"},
     "_handshake": {"_exceptions", "_options", "_runtime"},
     "_tunnel": {"_handshake"},
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
@@ -61,6 +62,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "sync": {"__init__", "_options", "_reconnecting", "_sync"},
     "testing": {"_exceptions", "_handshake", "_protocol"},
+    "http2": {"_http2_transport", "_runtime"},
     "_cli": {"__init__"},
     "__main__": {"_cli", "_exceptions"},
 }
@@ -79,7 +81,17 @@ KNOW_NO_LOOP = [
     module
     for module in MODULES
     if module.startswith(
-        ("_core/", "_handshake/", "_http2/", "_protocol/", "_session/", "_sync/", "_reconnecting/", "_multiplexing/")
+        (
+            "_core/",
+            "_handshake/",
+            "_http2/",
+            "_http2_transport/",
+            "_protocol/",
+            "_session/",
+            "_sync/",
+            "_reconnecting/",
+            "_multiplexing/",
+        )
     )
     or module in {"_instruments.py", "_options.py", "_carriers/_base.py", "_carriers/_stream.py", "_runtime/_base.py"}
 ]
@@ -139,6 +151,7 @@ RECONNECT = ["Backoff", "Connecting", "Reconnect", "RetryPolicy", "reconnect"]
 FACES = {
     NAME: PUBLIC,
     f"{NAME}.anyio": PUBLIC,
+    f"{NAME}.http2": ["ConnectionStatistics", "HTTP2Transport", "TransportStatistics"],
     f"{NAME}.multiplex": MULTIPLEX,
     f"{NAME}.proxies": ["AsyncTunnelTransport", "TunnelTransport"],
     f"{NAME}.reconnect": RECONNECT,
@@ -146,7 +159,7 @@ FACES = {
     f"{NAME}.testing": TESTING,
 }
 # They are there once they have been imported.
-SUBMODULES = {"anyio", "proxies", "sync", "testing"}
+SUBMODULES = {"anyio", "http2", "proxies", "sync", "testing"}
 
 # Loads the modules of a room under a parent that has run nothing, and prints all that came with them.
 LOAD_ROOM = """

@@ -14,6 +14,7 @@ import uvloop
 import httpx2_trio_ws
 import httpx2_trio_ws.anyio
 from httpx2_trio_ws.testing import Check, session_checks
+from tests.http2.carrier import http2
 from tests.virtual_time import VIRTUAL
 
 from . import carriers
@@ -73,6 +74,10 @@ def over_tcp(open_websocket: Callable[..., Any], on_loop: Run) -> Runtime:
     return Runtime(lambda _: maker_of(open_websocket, carriers.tcp), on_loop)
 
 
+def over_http2(open_websocket: Callable[..., Any], on_loop: Run) -> Runtime:
+    return Runtime(lambda contexts: maker_of(open_websocket, partial(http2, contexts=contexts)), on_loop)
+
+
 def over_tls(open_websocket: Callable[..., Any], on_loop: Run) -> Runtime:
     def maker(contexts: Contexts) -> SessionMaker:
         return maker_of(open_websocket, partial(carriers.tcp, contexts=contexts))
@@ -86,12 +91,15 @@ RUNTIMES = {
     "trio": in_memory(ON_TRIO, VIRTUAL["trio"]),
     "trio, TCP": over_tcp(ON_TRIO, REAL["trio"]),
     "trio, TLS": over_tls(ON_TRIO, REAL["trio"]),
+    "trio, HTTP/2": over_http2(ON_TRIO, REAL["trio"]),
     "anyio on trio": in_memory(ON_ANYIO, VIRTUAL["trio"]),
     "asyncio": in_memory(ON_ANYIO, VIRTUAL["asyncio"]),
     "asyncio, TCP": over_tcp(ON_ANYIO, REAL["asyncio"]),
     "asyncio, TLS": over_tls(ON_ANYIO, REAL["asyncio"]),
+    "asyncio, HTTP/2": over_http2(ON_ANYIO, REAL["asyncio"]),
     "uvloop": in_memory(ON_ANYIO, REAL["uvloop"]),
     "uvloop, TCP": over_tcp(ON_ANYIO, REAL["uvloop"]),
+    "uvloop, HTTP/2": over_http2(ON_ANYIO, REAL["uvloop"]),
     "blocking, TCP": Runtime(lambda _: blocking_maker(), REAL["trio"], without=WITHOUT),
     "blocking, TLS": Runtime(blocking_maker, REAL["trio"], without=WITHOUT, chapters=TLS_CHAPTERS),
 }

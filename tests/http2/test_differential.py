@@ -148,7 +148,7 @@ class Pair:
     def client_send(self, stream: Stream | None, size: int) -> None:
         if stream is not None:
             payload = (b"%d." % stream.id * size)[:size]
-            count = self.client.send(stream, memoryview(payload), fair=bool(size % 5))
+            count = self.client.send(stream, memoryview(payload))
             self.sent["client"][stream.id] += payload[:count]
 
     def client_credit(self, stream: Stream | None, size: int) -> None:

@@ -9,7 +9,7 @@ May import: the exceptions, and the event loop that a module is for. Is imported
 and by the session, which uses it.
 """
 
-from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError
+from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError, own_carrier
 from ._stream import StreamCarrier
 
-__all__ = ["READ_SIZE", "WRITE_SIZE", "Carrier", "CarrierError", "StreamCarrier"]
+__all__ = ["READ_SIZE", "WRITE_SIZE", "Carrier", "CarrierError", "StreamCarrier", "own_carrier"]

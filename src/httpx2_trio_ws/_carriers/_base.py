@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import httpx2
+
 READ_SIZE = 65536
 # One TLS record. A stream takes what it is given whole; in between, a pong may find its place between two frames.
 WRITE_SIZE = 16384
@@ -34,6 +36,9 @@ class Carrier(Protocol):
     session is dropped then. :meth:`aclose` runs in a shield, with a limit, and whatever it raises is left at that.
     """
 
+    #: When both sides have said that it is over, the peer is given so many seconds to close the connection; ``None``
+    #: for as many as is usual.
+    linger_seconds: float | None
     #: The last :meth:`write` found room and left some: it did not wait for the peer. False where that cannot be told.
     had_room: bool
 
@@ -63,3 +68,9 @@ class Carrier(Protocol):
     async def aclose(self) -> None:
         """Close the connection and free the client's slot for it."""
         ...
+
+
+def own_carrier(response: httpx2.Response) -> Carrier | None:
+    """The carrier that an upgraded response's network stream brings along, if it does: what its ``websocket_carrier()`` returns."""
+    make = getattr(response.extensions["network_stream"], "websocket_carrier", None)
+    return None if make is None else make()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class StreamCarrier:
     """Through the network stream itself."""
 
+    linger_seconds: float | None = None
+
     @property
     def writes_now(self) -> bool:
         return False

@@ -75,6 +75,8 @@ class Life:
     Args:
         close_timeout: seconds for an end in good order.
         grace: seconds for a call to tell of a failure; ``math.inf`` where nobody else does.
+        linger: seconds for the peer to close the connection once both sides have said that it is over; ``None``
+            for as many as is usual.
     """
 
     __slots__ = (
@@ -90,8 +92,8 @@ class Life:
         "told",
     )
 
-    def __init__(self, close_timeout: float, grace: float = math.inf) -> None:
-        self._limits = close_timeout, max(grace, FAREWELL)
+    def __init__(self, close_timeout: float, grace: float = math.inf, linger: float | None = None) -> None:
+        self._limits = close_timeout, max(grace, FAREWELL), LINGER if linger is None else linger
         self._ended_at = self._said_at = self._drained_at = math.inf
         #: What receiving calls raise once the queue is empty, and what sending calls raise.
         self.receiving: WebSocketException | None = None
@@ -183,13 +185,13 @@ class Life:
 
     def deadline(self, *, paused: bool) -> float:
         """When all is over, whatever the peer does. ``paused``: the queue is full."""
-        close_timeout, grace = self._limits
+        close_timeout, grace, linger = self._limits
         if self.draining:
             if paused:
                 return math.inf if self.told else self.failed_at + grace
             return self._drained_at + DRAIN
         return min(
-            self._ended_at + close_timeout, self.failed_at + grace, self._said_at + LINGER, self._drained_at + DRAIN
+            self._ended_at + close_timeout, self.failed_at + grace, self._said_at + linger, self._drained_at + DRAIN
         )
 
     def _end(self, error: WebSocketException, now: float) -> Do:

@@ -26,7 +26,7 @@ _FOLLOWING = httpx2.AsyncClient._build_redirect_request.__code__  # httpx2's cli
 def failure(client: AnyClient, request: httpx2.Request, steps: ProxySteps, exc: Exception) -> Exception:
     """What to raise where sending a request has raised ``exc``; that itself, if there is nothing to say better."""
     if isinstance(exc, httpx2.PoolTimeout):
-        return full_pool(client, request)
+        return exc if str(exc) else full_pool(client, request)  # the transport may know better
     for frame, _ in traceback.walk_tb(exc.__traceback__):
         if frame.f_code is _FOLLOWING:
             response: httpx2.Response = frame.f_locals["response"]

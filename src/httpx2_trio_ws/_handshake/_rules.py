@@ -41,6 +41,9 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _USERINFO = re.compile(r"//[^/?#]*@")
 _KEY = "Sec-WebSocket-Key"
 _ADVICE = {401: "; pass auth= to log in", 407: ": the proxy wants credentials"}
+_HTTP1_ADVICE = (
+    "; if it has WebSockets over HTTP/1.1 only, open them with httpx2's own transport instead of HTTP2Transport"
+)
 _TUNNEL = "wss:// goes through an HTTP proxy as a tunnel; ws:// does with a transport of httpx2_trio_ws.proxies"
 # Memory level 5 instead of 8: some 140 KB instead of 260 for the compressor, and hardly less compression.
 _DEFLATE = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})
@@ -208,6 +211,8 @@ def _is_upgrade_to_tls(url: httpx2.URL, location: httpx2.URL) -> bool:
 def _refusal(response: httpx2.Response) -> str:
     """Why the server did not upgrade, as far as its status tells, and what to do about it."""
     status = f"{response.status_code} {response.reason_phrase}".strip()
+    if "http2_status" in response.extensions:
+        return f"the server refused the extended CONNECT with {status}{_advice(response) or _HTTP1_ADVICE}"
     if response.http_version == "HTTP/2":
         host = response.url.host
         kind = "" if isinstance(response.stream, httpx2.SyncByteStream) else "Async"
@@ -233,6 +238,8 @@ def _advice(response: httpx2.Response) -> str:
             return f": it wants version {versions}, and this client speaks version 13"
         return f": the Upgrade header did not reach it; a proxy on the way may have removed it ({_TUNNEL})"
     if response.is_success:
+        if "http2_status" in response.extensions:
+            return f": it answered as if to an ordinary request{_HTTP1_ADVICE}"
         return (
             f": it answered as if to an ordinary request; is {shown(response.url)} a WebSocket endpoint? "
             f"Or a proxy on the way removed the Upgrade header ({_TUNNEL})"

@@ -59,6 +59,15 @@ class Sending:
         """So much waits to be written that :meth:`send` takes nothing."""
         return len(self._output) > HIGH_OUTPUT
 
+    @property
+    def is_blocked(self) -> bool:
+        """No stream can send anything now."""
+        return self._window <= 0 or len(self._output) > HIGH_OUTPUT
+
+    def is_used_up(self, stream: Stream) -> bool:
+        """The stream's own window has nothing left."""
+        return self._initial_window <= stream.sent
+
     def take_output(self) -> bytearray:
         """What is to be written now; the caller's from now on."""
         output, self._output = self._output, bytearray()
@@ -81,26 +90,24 @@ class Sending:
         self._calm.sent(1)
         return stream
 
-    def room(self, stream: Stream, *, fair: bool = True) -> int:
+    def room(self, stream: Stream) -> int:
         """How much :meth:`send` would take; may be negative.
 
-        Args:
-            stream: whose.
-            fair: leave to the other streams half of what is left of the connection's window. Some servers give the
-                connection no more than one stream: one that they have stopped reading would hold all of it.
+        With others beside it, a stream leaves them half of what is left of the connection's window. Some servers give the
+        connection no more than one stream: one that they have stopped reading would hold all of it.
         """
         if len(self._output) > HIGH_OUTPUT:
             return 0
         room = min(self._initial_window - stream.sent, self._window, _TURN)
-        if fair and len(self.streams) > 1:
+        if len(self.streams) > 1:
             room = min(room, (self._window - max(0, stream.sent) + _SLACK) // 2)
         return room
 
-    def send(self, stream: Stream, data: bytes | memoryview, *, fair: bool = True) -> int:
+    def send(self, stream: Stream, data: bytes | memoryview) -> int:
         """Send as much as there is :meth:`room` for; return how much that was."""
         if stream.forgotten:
             return 0
-        count = min(len(data), self.room(stream, fair=fair))
+        count = min(len(data), self.room(stream))
         if count <= 0:
             return 0
         stream.sent += count

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import anyio.lowlevel
 
-from httpx2_trio_ws._carriers import StreamCarrier
+from httpx2_trio_ws._carriers import StreamCarrier, own_carrier
 from httpx2_trio_ws._carriers._asyncio import LoopCarrier, TLSLoopCarrier
 from httpx2_trio_ws._carriers._beneath import on_plain_socket, tls_beneath
 
 from ._base import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     import httpx2
@@ -86,6 +86,16 @@ def _is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
+_system_tasks: set[asyncio.Task[None]] = set()
+
+
+def _spawn_system_task(async_fn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    # The loop itself holds no task.
+    task = asyncio.get_running_loop().create_task(async_fn())
+    _system_tasks.add(task)
+    task.add_done_callback(_system_tasks.discard)
+
+
 class AsyncioRuntime(Runtime):
     """See :class:`Runtime`. One for each session, as it is bound to the running loop."""
 
@@ -97,6 +107,7 @@ class AsyncioRuntime(Runtime):
     shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
+    spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(_spawn_system_task)
 
     def __init__(self) -> None:
         # anyio's function of this name finds the backend anew at each call, which takes longer than what it does.
@@ -114,6 +125,8 @@ class AsyncioRuntime(Runtime):
         return self._anyio_checkpoint_if_cancelled()
 
     def carrier(self, response: httpx2.Response) -> Carrier:
+        if (own := own_carrier(response)) is not None:
+            return own
         stream = response.extensions["network_stream"]
         if on_plain_socket(stream):
             return LoopCarrier(response)

@@ -72,6 +72,8 @@ class Runtime(Protocol):
     shielded_checkpoint: Callable[[], Awaitable[object]]
     sleep_until: Callable[[float], Awaitable[object]]
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
+    #: Starts a task that belongs to no nursery: it outlives its caller, and catches what may be raised in it.
+    spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 from trio.lowlevel import current_task
 
-from httpx2_trio_ws._carriers import StreamCarrier
+from httpx2_trio_ws._carriers import StreamCarrier, own_carrier
 from httpx2_trio_ws._carriers._beneath import on_plain_socket, tls_beneath
 from httpx2_trio_ws._carriers._trio import SocketCarrier, TLSCarrier
 
 from ._base import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     import httpx2
@@ -48,8 +48,13 @@ class TrioRuntime(Runtime):
     shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.cancel_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
+    spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(
+        trio.lowlevel.spawn_system_task
+    )
 
     def carrier(self, response: httpx2.Response) -> Carrier:
+        if (own := own_carrier(response)) is not None:
+            return own
         stream = response.extensions["network_stream"]
         if not isinstance(stream.get_extra_info("socket"), trio.socket.SocketType):
             return StreamCarrier(response)

@@ -62,7 +62,7 @@ class Engine:
         #: Reading waits for the application; writing waits for the peer.
         self.consumer_wait = Stopwatch()
         self.peer_wait = Stopwatch()
-        self.life = Life(options.close_timeout_seconds, options.failure_grace_seconds)
+        self.life = Life(options.close_timeout_seconds, options.failure_grace_seconds, carrier.linger_seconds)
         #: Set when nothing is left: no loop, no connection.
         self.done = runtime.event()
         interval = options.keepalive_ping_interval_seconds
