@@ -191,7 +191,113 @@ def timeouts() -> Drawing:
     return it
 
 
-FIGURES = {"nursery": nursery, "errors": errors, "closing": closing, "timeouts": timeouts}
+# Where a step lies, by the colour of its room.
+ROOMS = {
+    "yours": INK, "_session": GREEN, "_core": GREEN, "_protocol": BLUE, "_carriers": AMBER, "_handshake": RED, "httpx2": INK
+}  # fmt: skip
+
+
+def path(title: str, steps: list[tuple[str, str, str]]) -> Drawing:
+    """What a thing goes through, from top to bottom: the room of each step, its name in the code, and what is done there."""
+    it = Drawing(title, 26 + 66 * len(steps))
+    for number, (room, name, what) in enumerate(steps):
+        y = 10 + 66 * number
+        colour = ROOMS[room]
+        it.box(10, y, 112, 48, colour=colour)
+        it.text(66, y + 29, room, colour=colour, anchor="middle", code=room.startswith("_"))
+        it.text(138, y + 20, name, colour=colour, code=True)
+        it.text(138, y + 40, what)
+        if number + 1 < len(steps):
+            it.arrow(66, y + 48, 66, y + 66, colour=colour)
+    return it
+
+
+def message_in() -> Drawing:
+    """A message from the network to ``receive()``."""
+    return path(
+        "The path of a message that is received",
+        [
+            ("_carriers", "Carrier.pump(take)", "reads some bytes, of TLS a few records, and calls take with them"),
+            (
+                "_session",
+                "Engine._take(data)",
+                "a sign of life for the keepalive clock; then what is to be done about the bytes",
+            ),
+            (
+                "_protocol",
+                "Connection.receive_data(data, room)",
+                "cuts messages out, as many as the queue has room for; answers control frames",
+            ),
+            ("_session", "Inbox.put(messages)", "queues them, and calls the one task that has waited longest"),
+            (
+                "_session",
+                "Session.receive()",
+                "that task takes the oldest message when it runs, and calls the next task",
+            ),
+            ("yours", "async for message in ws:", "str or bytes"),
+        ],
+    )
+
+
+def message_out() -> Drawing:
+    """A message from ``send()`` to the network."""
+    return path(
+        "The path of a message that is sent",
+        [
+            ("yours", "await ws.send(message)", "str or bytes"),
+            (
+                "_session",
+                "Session.send()",
+                "a lone message goes on at once, in this task; one of a burst is left in the outbox",
+            ),
+            ("_core", "FrameQueue", "the rest of the frame on the wire, then control frames, then messages in order"),
+            ("_protocol", "Connection.encode_all(payloads)", "compresses, masks and frames all that have gathered"),
+            (
+                "_session",
+                "Engine._send_loop()",
+                "writes, and wakes who waits for room; a peer that reads nothing holds it here",
+            ),
+            ("_carriers", "Carrier.write(data)", "to the socket, in TLS records, or into the stream"),
+        ],
+    )
+
+
+def opening() -> Drawing:
+    """From ``open_websocket()`` to a session."""
+    return path(
+        "The path of an opening",
+        [
+            ("yours", "async with open_websocket(client, url) as ws:", "nothing has been looked at yet"),
+            ("_handshake", "prepare(…)", "checks all arguments, and builds the request: no I/O"),
+            (
+                "httpx2",
+                "client.send(request)",
+                "auth, cookies, hooks, proxies, mounts, TLS and timeouts of the client apply",
+            ),
+            (
+                "_handshake",
+                "check_response(response)",
+                "every rule of RFC 6455 §4.1; a refusal is read as far as it says why",
+            ),
+            ("_carriers", "Runtime.carrier(response)", "the fastest that can carry what the client has connected"),
+            (
+                "_session",
+                "OpenSession.__aenter__()",
+                "a nursery, the engine's task in it, and the session for your block",
+            ),
+        ],
+    )
+
+
+FIGURES = {
+    "nursery": nursery,
+    "errors": errors,
+    "closing": closing,
+    "timeouts": timeouts,
+    "message-in": message_in,
+    "message-out": message_out,
+    "opening": opening,
+}
 
 
 def main() -> None:
