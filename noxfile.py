@@ -13,6 +13,7 @@ import shutil
 import tarfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nox
@@ -44,6 +45,19 @@ SLOW_TESTS = ["cli", "contract", "hostile", "http2", "multiplexing", "protocol",
 SLOW_TESTS += ["test_docs.py", "test_every_checkpoint.py", "test_examples.py", "test_feature_matrix.py"]
 SLOW_TESTS += ["test_floods.py", "test_fuzz_corpus.py", "test_growth.py", "test_migrating.py", "test_model.py"]
 SLOW_TESTS += ["test_public.py", "test_soak.py"]
+
+# The servers that the examples talk to, and Debian's packages that have them.
+REAL_PROGRAMS = {
+    "chromium": "chromium",
+    "microsocks": "microsocks",
+    "mosquitto": "mosquitto",
+    "nginx": "nginx-light",
+    "npm": "npm",
+    "redis-server": "redis-server",
+    "squid": "squid",
+    "tinyproxy": "tinyproxy",
+}
+REAL_PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
 
 
 def install(session: nox.Session, *groups: str) -> None:
@@ -110,7 +124,7 @@ def tests(session: nox.Session) -> None:
     env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
     pytest = ("pytest", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
     # What is left out has sessions of its own.
-    left_out = [f"--ignore=tests/{name}" for name in ("hostile", "test_growth.py", "test_soak.py")]
+    left_out = [f"--ignore=tests/{name}" for name in ("hostile", "real", "test_growth.py", "test_soak.py")]
     env["CONTRACT_RUNTIMES"] = "trio"
     session.run(*pytest, *left_out, "--cov", "--cov-report=", "--cov-fail-under=0", env=env)
     # Some tests of the blocking session need sys.monitoring, which came with 3.12.
@@ -130,7 +144,16 @@ def oldest(session: nox.Session) -> None:
     # Most of the tests' servers need a later websockets. What this project uses of it has tests without servers.
     session.install(".", *versions, *nox.project.dependency_groups(GROUPS, "test"))
     # Left out is what takes long and finds mistakes of ours rather than of a version, and what is run below.
-    left_out = ["protocol", "hostile", "contract", "test_examples.py", "test_docs.py", "test_growth.py", "test_soak.py"]
+    left_out = [
+        "protocol",
+        "hostile",
+        "real",
+        "contract",
+        "test_examples.py",
+        "test_docs.py",
+        "test_growth.py",
+        "test_soak.py",
+    ]
     left_out += ["test_every_checkpoint.py", "test_model.py", "test_fuzz_corpus.py"]
     left_out += ["test_feature_matrix.py", "test_migrating.py"]
     session.run(*pytest, "tests", *(f"--ignore=tests/{name}" for name in left_out), env=env)
@@ -172,6 +195,37 @@ def soak(session: nox.Session) -> None:
     """Hold 1,000 sessions for three minutes through stalls, resets and restarts, and account for each message."""
     install(session, "test")
     session.run("python", "soak/run.py", *(session.posargs or ["--sessions", "1000", "--seconds", "180"]))
+
+
+@nox.session(tags=REST)
+def real(session: nox.Session) -> None:
+    """Play the examples against real servers; install those where that may be. What cannot run is skipped, saying why."""
+    install(session, "test", "real")
+    tmp = Path(session.create_tmp()).resolve()
+    lacking = [package for program, package in REAL_PROGRAMS.items() if shutil.which(program, path=REAL_PATH) is None]
+    if lacking and shutil.which("apt-get") and os.geteuid() == 0:
+        # In this run level, the packages do not start their servers.
+        env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        apt = ("timeout", "150", "apt-get", "-q", "-o", "Acquire::http::Timeout=20")
+        run = partial(session.run, external=True, silent=True, env=env, success_codes=range(256))
+        run(*apt, "update")
+        for package in lacking:  # each alone: one that is not to be had keeps none of the others away
+            run(*apt, "install", "-y", "--no-install-recommends", package)
+    if shutil.which("npm"):
+        npm = ("npm", "install", "--no-audit", "--no-fund", "--prefix", str(tmp / "node"), "socket.io")
+        session.run(*npm, external=True, silent=True, success_codes=range(256))
+    mitmproxy = tmp / "mitmproxy"
+    if not (mitmproxy / "bin/mitmdump").exists():
+        session.run("python", "-m", "venv", str(mitmproxy))
+        pip = (str(mitmproxy / "bin/python"), "-m", "pip", "install", "-q", "mitmproxy")
+        session.run(*pip, external=True, success_codes=range(256))
+    env = {
+        "REAL_SERVERS": "1",
+        "NODE_PATH": str(tmp / "node/node_modules"),
+        "PATH": os.pathsep.join([session.bin, REAL_PATH, str(mitmproxy / "bin")]),
+    }
+    limits = ("-n", "2", "-o", "faulthandler_timeout=170")
+    session.run("pytest", *limits, "-o", f"cache_dir={tmp / 'pytest'}", "tests/real", *session.posargs, env=env)
 
 
 @nox.session
