@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-import httpx2
 import trio
 
 from ._handshake._request import Opening, prepare
 from ._options import OpenOptions, with_options
 from ._runtime._trio import TRIO
 from ._session._byte_stream import ByteTunnel, check_max_bytes
-from ._session._opening import OpenSession, connect_session
+from ._session._opening import OpenSession, OpenSessionWithClient, connect_session
 from ._session._session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
+
+    import httpx2
 
 
 class WebSocketSession(Session, trio.abc.Channel[str | bytes]):
@@ -102,17 +101,7 @@ def open_websocket_url(
 
     For many sessions share one client instead: making one loads the certificates anew.
     """
-    return _open_url(url, options)
-
-
-@contextlib.asynccontextmanager
-async def _open_url(url: httpx2.URL | str, options: OpenOptions) -> AsyncGenerator[WebSocketSession]:
-    _check_trio()  # before the client is made
-    async with (
-        httpx2.AsyncClient() as client,
-        OpenSession(partial(_prepare, client, url, options), WebSocketSession) as session,
-    ):
-        yield session
+    return OpenSessionWithClient(_check_trio, lambda client: _prepare(client, url, options), WebSocketSession)
 
 
 @with_options

@@ -14,13 +14,11 @@ async with httpx2.AsyncClient() as client:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, Unpack, overload
 
 import anyio.abc
 import anyio.lowlevel
-import httpx2
 import trio
 
 from . import (
@@ -53,12 +51,14 @@ from ._reconnecting._loop import Reconnect
 from ._runtime._asyncio import AsyncioRuntime
 from ._runtime._trio import TRIO
 from ._session._byte_stream import ByteTunnel, check_max_bytes
-from ._session._opening import OpenSession, connect_session
+from ._session._opening import OpenSession, OpenSessionWithClient, connect_session
 from ._session._session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Hashable, Iterable, Mapping
+    from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
+
+    import httpx2
 
     from ._multiplexing._queue import WhenFull
     from ._runtime import Runtime
@@ -188,17 +188,7 @@ def open_websocket_url(
 
     For many sessions share one client instead: making one loads the certificates anew.
     """
-    return _open_url(url, options)
-
-
-@contextlib.asynccontextmanager
-async def _open_url(url: httpx2.URL | str, options: OpenOptions) -> AsyncGenerator[WebSocketSession]:
-    _runtime()  # before the client is made
-    async with (
-        httpx2.AsyncClient() as client,
-        OpenSession(partial(_prepare, client, url, options), WebSocketSession) as session,
-    ):
-        yield session
+    return OpenSessionWithClient(_runtime, lambda client: _prepare(client, url, options), WebSocketSession)
 
 
 @with_options

@@ -42,7 +42,7 @@ class Watch:
         self._session: Any = None
         # For each hook, the instruments that define it; none for most sessions.
         self._hooks = {
-            name: tuple(i for i in instruments if getattr(type(i), name) is not getattr(Instrument, name))
+            name: tuple(i for i in instruments if getattr(type(i), name, None) is not getattr(Instrument, name))
             for name in _HOOKS
             if instruments
         }

@@ -34,6 +34,13 @@ def read_refusal_blocking(response: httpx2.Response) -> httpx2.Response:
     return copy_of(response)
 
 
+def told_response(response: httpx2.Response) -> httpx2.Response:
+    """What a session tells of its 101: read, as there is no body. Reading the response itself would end its connection."""
+    told = copy_of(response)
+    told.extensions = dict(response.extensions)
+    return told
+
+
 def copy_of(response: httpx2.Response) -> httpx2.Response:
     """What a refusal that has been read is told with."""
     read = httpx2.Response(response.status_code, content=_content(response)[:MAX_BODY])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+import httpx2
+
+from httpx2_trio_ws._core._entering import OneAtATime
 from httpx2_trio_ws._core._watch import watched_connection
+from httpx2_trio_ws._handshake._refusal import told_response
 from httpx2_trio_ws._handshake._request import Opening, shake_hands
 
 from ._engine import Engine
@@ -15,23 +20,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    import httpx2
-
-    from httpx2_trio_ws._handshake._rules import Agreement
     from httpx2_trio_ws._runtime import Nursery
 
 S = TypeVar("S", bound=Session)
 
 
-def _make(opening: Opening, made: tuple[httpx2.Response, Agreement], session_type: type[S]) -> S:
-    response, agreement = made
-    connection, watch = watched_connection(opening.session, agreement.deflate)
-    engine = Engine(opening.runtime, opening.runtime.carrier(response), connection, opening.session, watch)
-    return session_type(engine, response, agreement.subprotocol)
+async def _opened(opening: Opening, session_type: type[S]) -> S:
+    """A session whose loops do not run yet, and whose connection somebody must see to from here."""
+    response, agreement = await shake_hands(opening)
+    try:
+        connection, watch = watched_connection(opening.session, agreement.deflate)
+        engine = Engine(opening.runtime, opening.runtime.carrier(response), connection, opening.session, watch)
+        return session_type(engine, told_response(response), agreement.subprotocol)
+    except BaseException:
+        with opening.runtime.cancel_scope(shield=True):
+            await response.aclose()
+        raise
 
 
-class OpenSession(AbstractAsyncContextManager[S]):
-    """A session in a nursery of its own, around the block.
+class _Guided(AbstractAsyncContextManager[S]):
+    """Says what to do where ``async with`` was meant."""
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(
+            "open_websocket() is not awaited, it opens the session of a block: `async with open_websocket(...) as ws:`. "
+            "A session without a block is opened by connect_websocket(nursery, ...)"
+        )
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(
+            "use `async with open_websocket(...)`, not `with`; sessions for a `with` block are in httpx2_trio_ws.sync"
+        )
+
+    def __exit__(self, *exc_info: object) -> NoReturn:
+        raise AssertionError("it cannot be entered")
+
+
+class OpenSession(_Guided[S]):
+    """A session in a nursery of its own, around the block. It may be entered again, once it has been left.
 
     Not a generator under ``asynccontextmanager``: that throws the error which leaves the block into the generator. The
     error's traceback then refers to the generator's frame, that one to contextlib's, and this to the error, so that
@@ -45,15 +71,26 @@ class OpenSession(AbstractAsyncContextManager[S]):
     def __init__(self, prepare: Callable[[], Opening], session_type: type[S]) -> None:
         self._prepare = prepare
         self._session_type = session_type
+        self._once = OneAtATime()
 
     async def __aenter__(self) -> S:
-        opening = self._prepare()
-        self._session = _make(opening, await shake_hands(opening), self._session_type)
+        self._once.enter()
+        try:
+            opening = self._prepare()
+            session = await _opened(opening, self._session_type)
+        except BaseException:
+            self._once.leave()
+            raise
+        self._session = session
         self._nursery = opening.runtime.open_nursery()
         loops = await self._nursery.__aenter__()
-        loops.start_soon(self._session._engine.run)
-        self._session._engine.watch.opened(self._session)
-        return self._session
+        loops.start_soon(session._engine.run)
+        try:
+            session._engine.watch.opened(session)
+        except BaseException as exc:  # pytest.fail() and sys.exit() are none that the watch catches
+            await self.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
+        return session
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -71,18 +108,69 @@ class OpenSession(AbstractAsyncContextManager[S]):
             assert error is exc, "a nursery raises what is not the block's own error"
             return caught
         finally:
+            self._once.leave()
             del error, exc, tb  # the error's traceback may refer to this frame
+
+
+class OpenSessionWithClient(_Guided[S]):
+    """The same, with a client of its own that lives as long as the session.
+
+    Args:
+        check: whether there is an event loop to run on; before a client is made.
+        prepare: checks the arguments.
+        session_type: of the session.
+    """
+
+    def __init__(
+        self, check: Callable[[], object], prepare: Callable[[httpx2.AsyncClient], Opening], session_type: type[S]
+    ) -> None:
+        self._check = check
+        self._prepare = prepare
+        self._session_type = session_type
+        self._once = OneAtATime()
+
+    async def __aenter__(self) -> S:
+        self._check()
+        self._once.enter()
+        try:
+            async with AsyncExitStack() as stack:
+                client = await stack.enter_async_context(httpx2.AsyncClient())
+                session = await stack.enter_async_context(
+                    OpenSession(partial(self._prepare, client), self._session_type)
+                )
+                self._stack = stack.pop_all()
+        except BaseException:
+            self._once.leave()
+            raise
+        return session
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        stack = self._stack
+        del self._stack
+        try:
+            return await stack.__aexit__(exc_type, exc, tb)
+        finally:
+            self._once.leave()
+            del exc, tb
 
 
 async def connect_session(opening: Opening, nursery: Nursery, session_type: type[S]) -> S:
     """A session in the caller's nursery."""
-    made = await shake_hands(opening)
+    session = await _opened(opening, session_type)
+    engine = session._engine
     try:
-        session = _make(opening, made, session_type)
-        nursery.start_soon(session._engine.run)
+        nursery.start_soon(engine.run)
     except BaseException:  # the nursery was closed
         with opening.runtime.cancel_scope(shield=True):
-            await made[0].aclose()
+            await engine.carrier.aclose()
         raise
-    session._engine.watch.opened(session)
+    try:
+        engine.watch.opened(session)
+    except BaseException:
+        engine.cancel()
+        with opening.runtime.cancel_scope(shield=True):
+            await engine.done.wait()
+        raise
     return session

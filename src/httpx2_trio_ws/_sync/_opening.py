@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from httpx2_trio_ws._core._entering import OneAtATime
 from httpx2_trio_ws._core._watch import watched_connection
 from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
 from httpx2_trio_ws._handshake._auth import HandshakeAuth, auth_for
 from httpx2_trio_ws._handshake._client import check_client
 from httpx2_trio_ws._handshake._failures import failure, too_slow
-from httpx2_trio_ws._handshake._refusal import read_refusal_blocking
+from httpx2_trio_ws._handshake._refusal import read_refusal_blocking, told_response
 from httpx2_trio_ws._handshake._request import build_request
 from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import parse_options
@@ -48,15 +49,24 @@ class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
             )
         self._handshake, self._options = parse_options(options)
         self._client = client
+        self._once = OneAtATime()
         self._request = build_request(client, url, self._handshake, dict(self._handshake.extensions or {}))
 
     def __enter__(self) -> SyncWebSocketSession:
+        self._once.enter()
+        try:
+            return self._open()
+        except BaseException:
+            self._once.leave()
+            raise
+
+    def _open(self) -> SyncWebSocketSession:
         response, agreement = shake_hands(self._client, self._request, self._handshake)
         engine: Engine | None = None
         try:
             connection, watch = watched_connection(self._options, agreement.deflate)
             engine = Engine(response, carrier_for(response), connection, agreement.deflate, self._options, watch=watch)
-            self._session = SyncWebSocketSession(engine, response, agreement.subprotocol)
+            self._session = SyncWebSocketSession(engine, told_response(response), agreement.subprotocol)
             watch.opened(self._session)
             engine.start()
         except BaseException:
@@ -74,6 +84,8 @@ class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
         except BaseException:
             self._session._engine.abort()  # as it has, unless Ctrl-C came before it could do anything
             raise
+        finally:
+            self._once.leave()
 
 
 class OpeningWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, "bool | None"]):
@@ -82,18 +94,27 @@ class OpeningWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, 
     def __init__(self, url: httpx2.URL | str, options: OpenOptions) -> None:
         self._url = url
         self._options = options
+        self._once = OneAtATime()
 
     def __enter__(self) -> SyncWebSocketSession:
-        with contextlib.ExitStack() as stack:
-            client = stack.enter_context(httpx2.Client())
-            session = stack.enter_context(Opening(client, self._url, self._options))
-            self._stack = stack.pop_all()
+        self._once.enter()
+        try:
+            with contextlib.ExitStack() as stack:
+                client = stack.enter_context(httpx2.Client())
+                session = stack.enter_context(Opening(client, self._url, self._options))
+                self._stack = stack.pop_all()
+        except BaseException:
+            self._once.leave()
+            raise
         return session
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        return self._stack.__exit__(exc_type, exc, tb)
+        try:
+            return self._stack.__exit__(exc_type, exc, tb)
+        finally:
+            self._once.leave()
 
 
 def shake_hands(
@@ -126,21 +147,26 @@ def _send(
     client: httpx2.Client, request: httpx2.Request, handshake: HandshakeOptions, steps: Steps, late: Exception
 ) -> tuple[httpx2.Response, HandshakeAuth]:
     auth = auth_for(client, request, handshake, steps.ready, None)
-    with contextlib.closing(auth):
-        while True:
-            try:
-                response = client.send(request, stream=True, auth=auth, follow_redirects=False)
-            except Exception as exc:
-                error = failure(client, request, steps.proxy, exc)
-                if isinstance(error, httpx2.TransportError) and steps.deadline.passed():
-                    raise late from exc
-                if steps.proxy.connection_was_stale(exc):
-                    continue
-                if error is exc:
-                    raise
-                raise error from exc
-            response.history = auth.history
-            return response, auth
+    response: httpx2.Response | None = None
+    try:
+        with contextlib.closing(auth):
+            while response is None:
+                try:
+                    response = client.send(request, stream=True, auth=auth, follow_redirects=False)
+                except Exception as exc:
+                    error = failure(client, request, steps.proxy, exc)
+                    if isinstance(error, httpx2.TransportError) and steps.deadline.passed():
+                        raise late from exc
+                    if not steps.proxy.connection_was_stale(exc):
+                        if error is exc:
+                            raise
+                        raise error from exc
+        response.history = auth.history
+    except BaseException:  # Ctrl-C, at any of these steps
+        if response is not None:
+            response.close()
+        raise
+    return response, auth
 
 
 def _check(response: httpx2.Response, auth: HandshakeAuth, handshake: HandshakeOptions) -> Agreement:
