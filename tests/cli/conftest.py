@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from httpx2_trio_ws._cli import client, screen
+from httpx2_trio_ws._cli import client, editor, screen
 from httpx2_trio_ws._cli.demonstration import own_server
 
 from .support import Pair, Pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
-def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxies, which could not reach this computer's loopback; colours as usual."""
+def _plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No proxies, which could not reach this computer's loopback; colours as usual; a history of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name == "NO_COLOR":
             monkeypatch.delenv(name)
@@ -66,6 +68,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
     monkeypatch.setattr(client, "STDIN", pair.program)
     for name in ("STDIN", "STDOUT", "STDERR"):
         monkeypatch.setattr(screen, name, pair.program)
+        monkeypatch.setattr(editor, name, pair.program, raising=False)
     yield pair
     for side in pair:
         os.close(side)

@@ -86,6 +86,23 @@ def until_closed(connection: socket.socket) -> bytes:
     return data
 
 
+def echo_frames(connection: socket.socket) -> None:
+    """Echo short frames, a close frame too; far faster than a real server, so that it is not the server that counts."""
+    data, closed = b"", False
+    while not closed:
+        data += connection.recv(65536)
+        answer, pos = [], 0
+        while len(data) >= pos + 2 and len(data) >= (end := pos + 6 + (size := data[pos + 1] & 0x7F)):
+            assert size < 126
+            key = int.from_bytes((data[pos + 2 : pos + 6] * 32)[:size])
+            payload = (int.from_bytes(data[pos + 6 : end]) ^ key).to_bytes(size)
+            answer.append(bytes((data[pos], size)) + payload)
+            closed |= data[pos] == 0x88
+            pos = end
+        data = data[pos:]
+        connection.sendall(b"".join(answer))
+
+
 class Pipe:
     """The ends of a pipe. Each is closed once: a second time it could be the number of another thread's socket."""
 
@@ -205,9 +222,13 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for its end; the terminal must be as it was. Gives the exit status."""
-        status = self._process.wait(SECONDS)
+        status = self.wait()
         assert termios.tcgetattr(self._screen) == self.settings
         return status
+
+    def wait(self) -> int:
+        """Wait for its end, whatever it leaves behind."""
+        return self._process.wait(SECONDS)
 
     def typed_ahead(self) -> bytes:
         """What a shell would find typed after the end."""

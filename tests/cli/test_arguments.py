@@ -24,10 +24,11 @@ URL = "ws://127.0.0.1"
 def test_defaults() -> None:
     options = parse([])
     assert vars(options) == {
-        "url": None, "serve": None, "header": [], "auth": None, "cookie": [], "subprotocol": [], "proxy": None,
-        "insecure": False, "http_version": "1.1", "compression": "deflate", "max_size": 2**20, "timeout": None,
-        "count": None, "wait": None, "ping": None, "interval": 1.0, "output": "text", "plain": False,
-        "no_color": False, "verbose": False,
+        "url": None, "serve": None, "header": [], "auth": None, "cookie": [], "origin": None, "subprotocol": [],
+        "location": False, "proxy": None, "unix_socket": None, "insecure": False, "ca": None, "cert": None, "key": None,
+        "http_version": "1.1", "compression": "deflate", "timeout": None, "execute": [], "input": "lines",
+        "count": None, "wait": None, "max_size": 2**20, "ping": None, "interval": 1.0, "output": "text",
+        "plain": False, "no_color": False, "no_history": False, "verbose": False,
     }  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def test_defaults() -> None:
         (["--max-size", "7"], "max_size", 7),
         (["--wait", "inf"], "wait", math.inf),
         (["--wait", "0"], "wait", 0),
+        (["-x", "a", "--execute", "b"], "execute", ["a", "b"]),
+        (["--origin", " http://a "], "origin", "http://a"),
         (["--ping", URL], "ping", 0),
         ([URL, "--ping"], "ping", 0),
         (["--ping", "3", URL], "ping", 3),
@@ -68,17 +71,23 @@ def test_values(arguments: list[str], name: str, value: object) -> None:
         (["--cookie", "a"], "a cookie is NAME=VALUE, not 'a'"),
         (["--cookie", "=a"], "a cookie is NAME=VALUE"),
         (["--cookie", "a=b;c"], "a cookie is NAME=VALUE"),
-        (["--count", "0"], "invalid number value: '0'"),
-        (["--max-size", "-1"], "invalid size value: '-1'"),
-        (["--ping=-1"], "invalid number_or_zero value: '-1'"),
-        (["--timeout", "0"], "invalid seconds value: '0'"),
-        (["--interval", "inf"], "invalid seconds value: 'inf'"),
-        (["--wait", "nan"], "invalid seconds_or_inf value: 'nan'"),
-        (["--serve", "65536"], "invalid port value: '65536'"),
+        (["--count", "0"], "a whole number, 1 or more, is wanted, not '0'"),
+        (["--max-size", "-1"], "a whole number, 0 or more, is wanted, not '-1'"),
+        (["--ping=-1"], "a whole number, 0 or more, is wanted, not '-1'"),
+        (["--timeout", "0"], "seconds, more than 0, are wanted, not '0'"),
+        (["--interval", "inf"], "seconds, more than 0, are wanted, not 'inf'"),
+        (["--wait", "nan"], "seconds, 0 or more, or inf, are wanted, not 'nan'"),
+        (["--serve", "65536"], "a port is a number from 0 to 65535, not '65536'"),
         (["--serve", "0", URL], "--serve runs a server and takes no URL"),
         (["--http-version", "2", URL], "WebSocket over HTTP/2 (RFC 8441) is not supported"),
-        (["--ping", "--count", "3", URL], "for the number of pings write --ping N"),
+        (["--ping", "--count", "3", URL], "for N pings write --ping N"),
         (["--ping", "--output", "raw", URL], "--output raw"),
+        (["--count", "three", URL], "argument --count: a whole number, 1 or more, is wanted, not 'three'"),
+        (["--wait", "soon", URL], "argument --wait: seconds, 0 or more, or inf, are wanted, not 'soon'"),
+        (["--origin", "a\nb", URL], "argument --origin: a header is NAME:VALUE"),
+        (["--key", "file", URL], "--key is of no use without --cert"),
+        (["--proxy", "http://a", "--unix-socket", "b", URL], "not through both"),
+        (["--ping", "-x", "a", URL], "-x"),
         (["--count", "3"], "the URL is missing"),
         (["-v"], "the URL is missing"),
         (["--no-such-option"], "unrecognized arguments"),
@@ -155,4 +164,5 @@ def test_the_client_uses_the_public_library_only() -> None:
     assert max(node.level for node in imports) == 1
     names = {alias.name for node in imports if node.module == "httpx2_trio_ws" for alias in node.names}
     assert "open_websocket" in names <= {*httpx2_trio_ws.__all__, "__version__"}
-    assert not [node.module for node in imports if (node.module or "").startswith("httpx2_trio_ws.")]
+    faces = {node.module for node in imports if (node.module or "").startswith("httpx2_trio_ws.")}
+    assert faces == {"httpx2_trio_ws.proxies"}

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from httpx2_trio_ws._cli.printing import (
@@ -33,8 +33,15 @@ def test_control_characters_are_escaped() -> None:
         assert escape_line(f"a{character}b") == f"a\\x{ord(character):02x}b"
 
 
+@pytest.mark.parametrize("code", [0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x2070), 0xFFF9])
+def test_what_reorders_or_breaks_lines_is_escaped(code: int) -> None:
+    assert escape(f"a{chr(code)}b") == escape_line(f"a{chr(code)}b") == f"a\\u{code:04x}b"
+    assert chr(code) not in (pretty_json(f'["{chr(code)}"]', color=True) or "")
+    assert chr(code) not in as_ndjson(chr(code))
+
+
 def test_other_characters_are_not() -> None:
-    text = " ~\xa0ÄЖ€😀\\"
+    text = " ~\xa0ÄЖ€😀👩\u200d🚀\\"
     assert escape(text) == escape_line(text) == text
 
 
@@ -79,7 +86,7 @@ values = st.recursive(
 
 
 @given(value=st.lists(values), ascii_only=st.booleans(), indent=st.none() | st.integers(0, 3))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 def test_it_stays_the_same_json(value: list[Any], ascii_only: bool, indent: int | None) -> None:
     pretty = pretty_json(json.dumps(value, ensure_ascii=ascii_only, indent=indent), color=False)
     assert pretty is not None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from tests.proxies import http_proxy
@@ -60,7 +63,7 @@ async def test_through_a_proxy() -> None:
         command = [*COMMAND, "-m", "httpx2_trio_ws", url, "--count", "1", "--proxy", f"http://{proxy.address}"]
         done = await trio.run_process(command, stdin=b"hello\n", capture_stdout=True)
     assert done.stdout == b"hello\n"
-    assert proxy.asked == [f"GET {url.replace('ws:', 'http:')}/"]
+    assert proxy.asked == [f"CONNECT {url.removeprefix('ws://')}"]
 
 
 def test_a_signal_from_outside(base: str) -> None:
@@ -75,13 +78,31 @@ def test_a_signal_from_outside(base: str) -> None:
 # -- a terminal ------------------------------------------------------------------------------------
 
 
+# The hint, and the prompt below it.
+EDITOR = rb"connected to .*be typed\.\r\n.*>"
+
+
 def test_a_conversation(base: str) -> None:
     with Terminal(f"{base}/echo") as terminal:
+        terminal.expect(EDITOR)
+        terminal.type(b"hello\r")
+        terminal.expect(rb"< hello")
+        terminal.type(b'{"a": 1}\r')
+        terminal.expect(rb'\x1b\[34;1m"a"\x1b\[0m: \x1b\[36m1')
+        terminal.type(b"\x1b[200~a\rblock\x1b[201~\r")
+        terminal.expect(rb"< a\r?\n  block")
+        terminal.type(b"/stats\r")
+        terminal.expect(rb"received: 3 messages")
+        terminal.type(b"\x04")
+        terminal.expect(rb"closed\r\n")
+        assert terminal.end() == 0
+
+
+def test_a_plain_conversation(base: str) -> None:
+    with Terminal(f"{base}/echo", "--plain") as terminal:
         terminal.expect(rb"connected to .*> ")
         terminal.type(b"hello\n")
         terminal.expect(rb"< hello")
-        terminal.type(b'{"a": 1}\n')
-        terminal.expect(rb'\x1b\[34;1m"a"\x1b\[0m: \x1b\[36m1')
         tasks = Path(f"/proc/{terminal.pid}/task")
         assert not tasks.exists() or len(list(tasks.iterdir())) == 1, "threads"
         terminal.type(b"the end\x04\x04\x04")
@@ -89,7 +110,8 @@ def test_a_conversation(base: str) -> None:
         assert terminal.end() == 0
 
 
-def test_ctrl_c() -> None:
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_ctrl_c(options: list[str]) -> None:
     codes: list[int | None] = []
 
     def handle(connection: ServerConnection) -> None:
@@ -97,8 +119,8 @@ def test_ctrl_c() -> None:
             pass
         codes.append(connection.close_code)
 
-    with websocket_server(handle) as url, Terminal(url) as terminal:
-        terminal.expect(rb"connected to .*> ")
+    with websocket_server(handle) as url, Terminal(url, *options) as terminal:
+        terminal.expect(rb"connected to .*> " if options else EDITOR)
         terminal.type(b"half a line")
         terminal.type(b"\x03")
         terminal.expect(rb"closed\r\n")
@@ -107,9 +129,10 @@ def test_ctrl_c() -> None:
     assert codes == [1001]
 
 
-def test_what_is_typed_when_the_server_closes_is_not_left_for_the_shell(base: str) -> None:
-    with Terminal(f"{base}/feed") as terminal:
-        terminal.expect(rb"> ")
+@pytest.mark.parametrize("options", [[], ["--plain"]])
+def test_what_is_typed_when_the_server_closes_is_not_left_for_the_shell(options: list[str], base: str) -> None:
+    with Terminal(f"{base}/feed", *options) as terminal:
+        terminal.expect(rb"> " if options else EDITOR)
         terminal.type(b"go\nrm half a li")
         terminal.expect(rb"< three.*1000 \(normal closure\)\r\n")
         assert terminal.end() == 0
@@ -120,7 +143,7 @@ def test_a_password_is_asked_for_without_an_echo(base: str) -> None:
     with Terminal(f"{base}/login", "--auth", "alice") as terminal:
         terminal.expect(rb"password for alice: ")
         terminal.type(b"secret\n")
-        terminal.expect(rb"connected to .*> ")
+        terminal.expect(EDITOR)
         assert b"secret" not in terminal.shown
         terminal.type(b"who am I?\n")
         terminal.expect(rb"< you are alice")
@@ -137,11 +160,19 @@ def test_ctrl_c_where_a_password_is_asked_for(base: str) -> None:
 
 def test_output_that_is_stopped_does_not_hold_ctrl_c(base: str) -> None:
     """Ctrl-S: nothing can be written any more. The session is closed all the same."""
-    with Terminal(f"{base}/feed/1") as terminal:
+    with Terminal(f"{base}/feed/1", "--plain") as terminal:
         terminal.expect(rb"< message 3 of feed 1")
         terminal.type(b"\x13")
         terminal.type(b"\x03")
         assert terminal.end() == 130
+
+
+def test_a_terminal_that_takes_no_output_does_not_hold_the_editor(base: str) -> None:
+    with Terminal(f"{base}/feed/1") as terminal:
+        terminal.expect(rb"< message 3 of feed 1")
+        time.sleep(1)  # until it is full, as nobody reads any more
+        os.kill(terminal.pid, signal.SIGTERM)
+        assert terminal.wait() == 128 + signal.SIGTERM
 
 
 def test_messages_cannot_act_on_the_terminal() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws._cli import streams
-from httpx2_trio_ws._cli.streams import Lines, fill_standard, read_some, readable_now, write_all, write_now
+from httpx2_trio_ws._cli.streams import fill_standard, read_some, readable_now, unread, write_all, write_now
 
 from .support import no_thread_left
 
@@ -92,56 +93,12 @@ def test_readable_now(pipe: Pipe) -> None:
     assert not readable_now(reader)
 
 
-# -- lines -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("data", "lines"),
-    [
-        (b"", []),
-        (b"a\nb\n", ["a", "b"]),
-        (b"a\n\nb", ["a", "", "b"]),
-        (b"a\r\nb\r", ["a", "b\r"]),
-        ("Ä😀\n".encode(), ["Ä😀"]),
-    ],
-)
-async def test_lines(data: bytes, lines: list[str], pipe: Pipe) -> None:
-    reader, writer = pipe.reader, pipe.writer
-    os.write(writer, data)
-    pipe.close(writer)
-    source = Lines(reader)
-    assert [await source.read() for _ in lines] == lines
-    assert await source.read() is None
-    assert await source.read() is None
-
-
-async def test_a_line_in_pieces(pipe: Pipe) -> None:
-    reader, writer = pipe.reader, pipe.writer
-    read: list[str | None] = []
-
-    async def read_one() -> None:
-        read.append(await Lines(reader).read())
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(read_one)
-        for piece in ("Ä".encode()[:1], "Ä".encode()[1:], b"b"):
-            os.write(writer, piece)
-            await trio.testing.wait_all_tasks_blocked()
-        assert read == []
-        os.write(writer, b"\n")
-    assert read == ["Äb"]
-
-
-async def test_a_line_that_is_not_utf_8(pipe: Pipe) -> None:
-    reader, writer = pipe.reader, pipe.writer
-    os.write(writer, b"\xff\n")
-    with pytest.raises(UnicodeDecodeError):
-        await Lines(reader).read()
-
-
-async def test_input_that_is_not_open_has_ended(pipe: Pipe) -> None:
-    pipe.close(pipe.reader)
-    assert await Lines(pipe.reader).read() is None
+def test_unread(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not unread(pipe.reader)
+    os.write(pipe.writer, b"a")
+    assert unread(pipe.reader)
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    assert not unread(pipe.reader)
 
 
 # -- writing ---------------------------------------------------------------------------------------

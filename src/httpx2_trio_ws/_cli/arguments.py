@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import math
-import re
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from httpx2_trio_ws import __version__
+
+from . import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,13 +22,14 @@ the library, against a server that this command starts.
 EXIT_CODES = """\
 exit codes:
   0    the session ended as asked, or the server closed it in good order (1000, 1001, or no code)
-  1    the server closed it with an error code, or before all lines were sent, or broke the protocol;
-       or --count or --ping got less than it asked for
+  1    the server closed it with an error code, or broke the protocol or --max-size;
+       or --count, -x or --ping got less than it asked for
   2    the command line is wrong
   3    no connection: name, network, TLS, proxy, or no answer in time
   4    the server refused the handshake
   5    the connection was lost
-  6    the input is not UTF-8, or the output cannot be written
+  6    the input cannot be read as --input says, or the output cannot be written
+  7    something was cut off: input that was not sent, or messages that came too late to be printed
   130  Ctrl-C; 143: SIGTERM
 """
 
@@ -43,20 +42,29 @@ class Options(argparse.Namespace):
     header: list[tuple[str, str]]
     auth: tuple[str, str] | None
     cookie: list[tuple[str, str]]
+    origin: str | None
     subprotocol: list[str]
+    location: bool
     proxy: str | None
+    unix_socket: str | None
     insecure: bool
+    ca: str | None
+    cert: str | None
+    key: str | None
     http_version: str
     compression: str
-    max_size: int | None
     timeout: float | None
+    execute: list[str]
+    input: str
     count: int | None
     wait: float | None
+    max_size: int | None
     ping: int | None
     interval: float
     output: str
     plain: bool
     no_color: bool
+    no_history: bool
     verbose: bool
 
 
@@ -72,8 +80,12 @@ def parse(arguments: Sequence[str]) -> Options:
         command.error(
             "WebSocket over HTTP/2 (RFC 8441) is not supported; over HTTP/1.1 it works with any server that has both"
         )
-    if options.ping is not None and (options.count is not None or options.output == "raw"):
-        command.error("with --ping, --count and --output raw have no meaning; for the number of pings write --ping N")
+    if options.ping is not None and (options.count is not None or options.execute or options.output == "raw"):
+        command.error("with --ping, --count, -x and --output raw have no meaning; for N pings write --ping N")
+    if options.key is not None and options.cert is None:
+        command.error("--key is of no use without --cert")
+    if options.unix_socket is not None and options.proxy is not None:
+        command.error("a connection goes through --proxy or through --unix-socket, not through both")
     return options
 
 
@@ -101,16 +113,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    command.add_argument("url", metavar="URL", nargs="?", help="ws:// or wss://")
+    command.add_argument("url", metavar="URL", nargs="?", help="ws:// or wss://; without either, ws://")
     command.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_handshake(command.add_argument_group("handshake"))
+    _add_connection(command.add_argument_group("connection"))
     _add_session(command.add_argument_group("session"))
-    _add_printing(command.add_argument_group("output"))
+    _add_printing(command.add_argument_group("terminal and output"))
     command.add_argument_group("server").add_argument(
         "--serve",
         metavar="PORT",
         nargs="?",
-        type=port,
+        type=values.port,
         const=8765,
         help="only run the demonstration's server, until Ctrl-C; default port 8765; 0: any that is free",
     )
@@ -119,113 +132,52 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_handshake(group: Any) -> None:
     add: Callable[..., Any] = group.add_argument
-    add("-H", "--header", metavar="NAME:VALUE", action="append", default=[], type=_header, help="send it; repeatable")
-    add("--auth", metavar="USER[:PASSWORD]", type=_auth, help="basic authentication; asks for a missing password")
-    add("--cookie", metavar="NAME=VALUE", action="append", default=[], type=_cookie, help="send it; repeatable")
-    add("--subprotocol", metavar="NAME", action="append", default=[], help="offer it; repeatable, preferred first")
-    add("--proxy", metavar="URL", help="http:// or socks5://, which needs the extra [cli]; default: the environment's")
-    add("--insecure", action="store_true", help="do not check the server's certificate")
-    add("--http-version", choices=["1.1", "2"], default="1.1", help="2 is not supported, and says so")
+    repeat: dict[str, Any] = {"action": "append", "default": []}
+    add("-H", "--header", metavar="NAME:VALUE", **repeat, type=values.header, help="send it; repeatable")
+    add("--auth", metavar="USER[:PASSWORD]", type=values.auth, help="basic authentication; asks for a missing password")
+    add("--cookie", metavar="NAME=VALUE", **repeat, type=values.cookie, help="send it; repeatable")
+    add("--origin", metavar="ORIGIN", type=values.header_value, help="as a page from there: -H 'Origin: ORIGIN'")
+    add("--subprotocol", metavar="NAME", **repeat, help="offer it; repeatable, preferred first")
+    add("-L", "--location", action="store_true", help="follow redirects; never from wss:// to ws://")
     add("--compression", choices=["deflate", "none"], default="deflate", help="to offer; default deflate")
-    add("--timeout", metavar="SECONDS", type=seconds, help="for the handshake, default 30; the demonstration: 10")
-    add("-v", "--verbose", action="store_true", help="show requests and responses; secrets are left out")
+    add("--timeout", metavar="SECONDS", type=values.seconds, help="for the handshake, default 30; demonstration: 10")
+    add("-v", "--verbose", action="store_true", help="show requests, responses, pings and pongs; secrets are left out")
+
+
+def _add_connection(group: Any) -> None:
+    add: Callable[..., Any] = group.add_argument
+    add(
+        "--proxy", metavar="URL", help="http:// or socks5://, which needs the extra [socks]; default: the environment's"
+    )
+    add("--unix-socket", metavar="PATH", help="connect to it; the URL is only for the request")
+    add("--insecure", action="store_true", help="do not check the server's certificate")
+    add("--ca", metavar="PATH", help="a file or a folder of certificates to trust, in place of the usual ones")
+    add("--cert", metavar="FILE", help="the client's certificate, in PEM; its key as well, unless there is --key")
+    add("--key", metavar="FILE", help="the key of --cert; asks for a password that it needs")
+    add("--http-version", choices=["1.1", "2"], default="1.1", help="2 is not supported, and says so")
 
 
 def _add_session(group: Any) -> None:
     add: Callable[..., Any] = group.add_argument
-    add("--count", metavar="N", type=number, help="leave after N messages have arrived")
-    wait = "after the end of input that is no terminal, how long to go on receiving; default 1, with --count inf"
-    add("--wait", metavar="SECONDS", type=seconds_or_inf, help=f"{wait}; --ping: for the last pong, default 5")
+    execute = "send it in place of the input, print the answer, and leave; repeatable, for as many answers"
+    add("-x", "--execute", metavar="MESSAGE", action="append", default=[], help=execute)
+    forms = "lines: each a text message, the default; text or binary: all of it is one message; "
+    forms += "chunks: binary messages as it comes; ndjson: as --output has it"
+    add("--input", choices=["lines", "text", "binary", "chunks", "ndjson"], default="lines", help=forms)
+    add("--count", metavar="N", type=values.number, help="leave after N messages have arrived")
+    wait = "after the end of input that is no terminal, leave once it has been silent for so long; default 1, with "
+    add("--wait", metavar="SECONDS", type=values.seconds_or_inf, help=f"{wait}--count or -x inf; --ping: default 5")
     limit = "of the largest message to receive; default 1048576; 0: no limit"
-    add("--max-size", metavar="BYTES", type=size, default=2**20, help=limit)
+    add("--max-size", metavar="BYTES", type=values.size, default=2**20, help=limit)
     pings = "send pings, N or until Ctrl-C, and print round trips; messages are neither sent nor printed"
-    add("--ping", metavar="N", type=number_or_zero, help=pings)
-    add("--interval", metavar="SECONDS", type=seconds, default=1.0, help="between pings; default 1")
+    add("--ping", metavar="N", type=values.number_or_zero, help=pings)
+    add("--interval", metavar="SECONDS", type=values.seconds, default=1.0, help="between pings; default 1")
 
 
 def _add_printing(group: Any) -> None:
     add: Callable[..., Any] = group.add_argument
     forms = "text: for people, the default; ndjson: a line of JSON for each message; raw: the messages, unaltered"
     add("--output", choices=["text", "ndjson", "raw"], default="text", help=forms)
-    add("--plain", action="store_true", help="on a terminal, print JSON as it came")
+    add("--plain", action="store_true", help="on a terminal, print JSON as it came, and leave editing to the terminal")
     add("--no-color", action="store_true", help="so does a NO_COLOR that is set, or TERM=dumb")
-
-
-# -- the values ------------------------------------------------------------------------------------
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    name, value = name.strip(), value.strip()
-    if (
-        not colon
-        or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name)
-        or re.search(r"[\x00-\x08\n-\x1f\x7f]", value)
-    ):
-        raise argparse.ArgumentTypeError(f"a header is NAME:VALUE, not {text!r}")
-    return name, value
-
-
-def _auth(text: str) -> tuple[str, str]:
-    user, colon, password = text.partition(":")
-    return user, password if colon else _ask_password(user)
-
-
-def _ask_password(user: str) -> str:
-    """Ask at the terminal, whatever standard input is, without an echo."""
-    with warnings.catch_warnings():
-        # Where there is no terminal, getpass would take the first line of the input, after this warning.
-        warnings.simplefilter("error", getpass.GetPassWarning)
-        try:
-            return getpass.getpass(f"password for {user}: ")
-        except (getpass.GetPassWarning, EOFError):
-            raise argparse.ArgumentTypeError("it has no password, and there is no terminal to ask at") from None
-
-
-def _cookie(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip() or re.search(r"[\x00-\x20;,\x7f]", name.strip() + value):
-        raise argparse.ArgumentTypeError(f"a cookie is NAME=VALUE, not {text!r}")
-    return name.strip(), value
-
-
-def port(text: str) -> int:
-    """These have no underscore, as argparse has their names in its messages: ``invalid port value``."""
-    value = int(text)
-    if not 0 <= value <= 65535:
-        raise ValueError
-    return value
-
-
-def number(text: str) -> int:
-    """At least one."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-def number_or_zero(text: str) -> int:
-    """At least zero."""
-    return 0 if text == "0" else number(text)
-
-
-def size(text: str) -> int | None:
-    """Zero is no limit."""
-    return number_or_zero(text) or None
-
-
-def seconds(text: str) -> float:
-    """A time that ends."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError
-    return value
-
-
-def seconds_or_inf(text: str) -> float:
-    """A time that may be none, or without end."""
-    value = float(text)
-    if not value >= 0:
-        raise ValueError
-    return value
+    add("--no-history", action="store_true", help="neither read nor keep what is typed")

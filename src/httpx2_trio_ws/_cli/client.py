@@ -6,36 +6,37 @@ import contextlib
 import math
 import signal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-import httpx2
 import trio
 
 from httpx2_trio_ws import (
+    WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketException,
-    WebSocketHandshakeTimeout,
     WebSocketNetworkError,
     WebSocketProtocolError,
-    WebSocketUpgradeError,
-    open_websocket,
 )
 
 from . import handshake
+from .commands import HINT, HINT_PLAIN, Commands
+from .opening import CLOSE_SECONDS, opened, url_of, why_ended
 from .ping import Pings
 from .printing import escape_line
-from .reasons import first, one_line, reason_of
+from .reasons import first, reason_of
 from .screen import Screen
-from .streams import STDIN, Lines, fill_standard
+from .sources import BadInput, Given, Message, Source, Typed, piped
+from .statuses import CLOSED, CUT_OFF, LOCAL, LOST, OK, Stop
+from .streams import STDIN, fill_standard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from httpx2_trio_ws import WebSocketSession
 
     from .arguments import Options
+    from .editor import Editor
 
-OK, CLOSED, USAGE, NOT_CONNECTED, REFUSED, LOST, LOCAL = range(7)
 _GOOD_CODES = (1000, 1001, 1005)  # 1005: a close frame without a code
 
 
@@ -43,7 +44,7 @@ def main(options: Options, url: str) -> int:
     """Run a session; return the exit status."""
     fill_standard()
     screen = Screen(output=options.output, plain=options.plain, color=not options.no_color)
-    return trio.run(Client(options, url, screen).run)
+    return trio.run(Client(options, url_of(url), screen).run)
 
 
 class Client:
@@ -54,10 +55,16 @@ class Client:
         self._url = url
         self._screen = screen
         self._status = OK
+        self._typing = screen.typing and not options.execute
+        # Answers are counted where the messages are.
+        self._count = options.count or (len(options.execute) if options.wait is None else 0) or math.inf
         self._received = 0
         self._input_ended = False
+        self._finished = False  # all that was asked for has been done
+        self._silent = False  # it has been, for as long as --wait says
         self._unread = False
-        self._lines = Lines(STDIN)
+        self._source: Source = Given(options.execute)
+        self._listening = trio.CancelScope()
         self._signal: int | None = None
         self._scopes: list[trio.CancelScope] = []
 
@@ -94,73 +101,55 @@ class Client:
                 if len(self._scopes) > 1:
                     self._scopes.pop()
 
-    # -- opening -----------------------------------------------------------------------------------
+    # -- the session -------------------------------------------------------------------------------
 
     async def _run_session(self) -> None:
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                ws = await self._open(stack)
-                if ws is not None:
-                    await self._converse(ws)
-        except* (WebSocketNetworkError, WebSocketProtocolError):
-            pass  # from the block: it came after all that was asked for had been done
+            async with opened(self._options, self._url, self._screen.note) as ws:
+                await self._converse(ws)
+        except* Stop as group:
+            stop = cast("Stop", first(group))
+            self._fail(stop.status, str(stop))
+            if stop.more:
+                self._screen.note(stop.more)
+        except* (WebSocketNetworkError, WebSocketProtocolError) as group:
+            if not self._finished:
+                self._fail(LOST, why_ended(first(group), self._options))
 
-    async def _open(self, stack: contextlib.AsyncExitStack) -> WebSocketSession | None:
-        """The session; ``None`` if there is none, and why has been said."""
-        options = self._options
-        try:
-            client = await stack.enter_async_context(self._http_client())
-            return await stack.enter_async_context(
-                open_websocket(
-                    client,
-                    self._url,
-                    headers=options.header,
-                    subprotocols=options.subprotocol or None,
-                    compression=None if options.compression == "none" else "deflate",
-                    max_message_size_bytes=options.max_size,
-                    handshake_timeout_seconds=options.timeout or 30,
-                    # A server that answers no pings is what --ping is there to show.
-                    keepalive_ping_interval_seconds=20 if options.ping is None else None,
-                    failure_grace_seconds=math.inf,  # receive() will tell it, after what is still to be printed
-                )
-            )
-        except WebSocketUpgradeError as exc:
-            self._refused(exc)
-        except WebSocketHandshakeTimeout:
-            self._fail(NOT_CONNECTED, f"no connection: no answer within {options.timeout or 30:g} s (--timeout)")
-        except httpx2.RequestError as exc:
-            self._fail(NOT_CONNECTED, f"no connection: {reason_of(exc)}")
-        except (ValueError, TypeError, httpx2.InvalidURL) as exc:
-            self._fail(USAGE, one_line(str(exc)))
-        except ImportError:
-            self._fail(USAGE, "for a SOCKS proxy: pip install 'httpx2-trio-ws[cli]'")
-        return None
+    async def _converse(self, ws: WebSocketSession) -> None:
+        chosen = "" if ws.subprotocol is None else f", subprotocol {ws.subprotocol}"
+        self._say(f"connected to {handshake.elide_query(self._url)}{chosen}")
+        talk = self._talk if self._options.ping is None else partial(self._ping, self._options.ping)
+        with self._interruptible():
+            await talk(ws)
+        self._finished = True
+        if not ws.closed:
+            await self._close(ws)
 
-    def _http_client(self) -> httpx2.AsyncClient:
-        options = self._options
-        hooks: dict[str, list[Callable[..., Any]]] = {}
-        if options.verbose:
-            hooks = {"request": [self._note_request], "response": [self._note_response]}
-        return httpx2.AsyncClient(
-            auth=options.auth,
-            cookies=dict(options.cookie),
-            proxy=options.proxy,
-            verify=not options.insecure,
-            timeout=None,  # that of the whole handshake is enough
-            event_hooks=hooks,
-        )
+    async def _close(self, ws: WebSocketSession) -> None:
+        before, begun = ws.statistics(), trio.current_time()
+        await ws.close(1000 if self._signal is None else 1001)
+        unanswered = ws.close_code == 1006
+        self._say("closed; the server did not answer to that" if unanswered else "closed")
+        if self._signal is not None or self._status != OK:
+            return
+        if unanswered and self._source.taken and trio.current_time() - begun >= CLOSE_SECONDS:
+            self._cut_off("the server did not confirm the end; it may not have got everything")
+        elif self._silent and self._options.wait != 0:
+            after = ws.statistics()
+            control = after.pings_received + after.pongs_received - before.pings_received - before.pongs_received
+            # What came since, but for the close frame and at most so much of pings and pongs, has been dropped.
+            frames = 4 + len((ws.close_reason or "").encode()) + 127 * control
+            if after.bytes_received - before.bytes_received > frames:
+                self._cut_off("messages came that are not printed, as --wait was over")
 
-    async def _note_request(self, request: httpx2.Request) -> None:
-        self._screen.note(handshake.show_request(request))
+    def _cut_off(self, text: str) -> None:
+        self._fail(CUT_OFF, f"cut off: {text}")
 
-    async def _note_response(self, response: httpx2.Response) -> None:
-        self._screen.note(handshake.show_response(response))
-
-    def _refused(self, exc: WebSocketUpgradeError) -> None:
-        response = exc.response
-        self._fail(REFUSED, one_line(str(exc)))
-        if response.status_code != 101 and (body := handshake.start_of_body(response)):
-            self._screen.note(body)
+    def _say(self, text: str) -> None:
+        """A notice for a person who types, or who wants to know."""
+        if self._typing or self._options.verbose:
+            self._screen.note(text)
 
     def _fail(self, status: int, text: str) -> None:
         self._status = status
@@ -168,67 +157,91 @@ class Client:
 
     # -- talking -----------------------------------------------------------------------------------
 
-    async def _converse(self, ws: WebSocketSession) -> None:
-        self._say(f"connected to {handshake.elide_query(self._url)}{_chosen(ws)}")
-        talk = self._talk if self._options.ping is None else partial(self._ping, self._options.ping)
-        with self._interruptible():
-            await talk(ws)
-        if ws.closed:
-            return
-        await ws.close(1000 if self._signal is None else 1001)
-        self._say("closed" if ws.close_code != 1006 else "closed; the server did not answer to that")
-
-    def _say(self, text: str) -> None:
-        """A notice for a person who types, or who wants to know."""
-        if self._screen.typing or self._options.verbose:
-            self._screen.note(text)
-
     async def _talk(self, ws: WebSocketSession) -> None:
-        if self._screen.typing:
-            self._screen.note("Each line is a message. Ctrl-D ends the session.")
-        self._screen.prompt()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._send_lines, ws, nursery.cancel_scope)
+            async with self._input(), trio.open_nursery() as nursery:
+                send = Commands(ws, self._screen, nursery).send if self._typing else ws.send
+                nursery.start_soon(self._send_all, send, nursery.cancel_scope)
                 await self._receive(ws)
                 nursery.cancel_scope.cancel()
         finally:
-            self._screen.finish(discard=not self._input_ended)
-        self._check(self._received, self._options.count or 0, "messages have arrived")
+            self._screen.finish(discard=self._typing and not self._input_ended)
+        wanted = self._count if self._count < math.inf else 0
+        self._check(self._received, int(wanted), "messages have arrived")
 
-    async def _send_lines(self, ws: WebSocketSession, scope: trio.CancelScope) -> None:
-        """Send lines until the input ends; then wait for answers, and end the conversation."""
+    @contextlib.asynccontextmanager
+    async def _input(self) -> AsyncGenerator[None]:
+        """Have the source of messages for a block."""
+        async with contextlib.AsyncExitStack() as stack:
+            if not self._typing:
+                if not self._options.execute:
+                    self._source = piped(self._options.input, STDIN)
+            elif self._screen.editable and (editor_type := _editor()) is not None:
+                self._screen.note(HINT)
+                editor = editor_type(keep_history=not self._options.no_history)
+                await stack.enter_async_context(editor.running())
+                self._source = self._screen.editor = editor
+            else:
+                self._screen.note(HINT_PLAIN)
+                self._source = Typed(STDIN, self._screen.prompt, self._screen.note)
+            yield
+
+    async def _send_all(self, send: Callable[[Message], Awaitable[None]], scope: trio.CancelScope) -> None:
+        """Send messages until there are no more; then let the conversation end."""
         try:
-            while (line := await self._lines.read()) is not None:
-                self._screen.prompt()
-                await ws.send_text(line)
+            while (message := await self._source.read()) is not None:
+                await send(message)
             self._input_ended = True
-        except UnicodeDecodeError:
-            self._fail(LOCAL, "the input is not UTF-8")
+            if self._typing:
+                scope.cancel()
+            else:
+                self._listening.deadline = self._deadline()
+        except BadInput as exc:
+            self._fail(LOCAL, str(exc))
+            scope.cancel()
         except WebSocketException:
-            return  # the session has ended: receiving tells how, after what is still to be printed
-        else:
-            if not self._screen.typing:
-                await trio.sleep(self._seconds_to_wait())
-        scope.cancel()
+            pass  # the session has ended: receiving tells how, after what is still to be printed
 
-    def _seconds_to_wait(self) -> float:
-        if self._options.wait is not None:
-            return self._options.wait
-        return 1 if self._options.count is None else math.inf
+    def _deadline(self) -> float:
+        """Until when to wait for one more message."""
+        if not self._input_ended:
+            return math.inf
+        wait = self._options.wait
+        if wait is None:
+            wait = 1 if self._count == math.inf else math.inf
+        return trio.current_time() + wait
 
     async def _receive(self, ws: WebSocketSession) -> None:
         """Print messages, until there are enough or no more."""
         try:
-            while self._received != self._options.count:
-                message = await ws.receive()
-                self._received += 1
-                await self._screen.show(message)
+            while self._received < self._count:
+                messages = await self._next_messages(ws)
+                if not messages:
+                    break
+                self._received += len(messages)
+                await self._screen.show(*messages)
+        except WebSocketClosedError:
+            self._say("closed")  # by a command
         except WebSocketException as exc:
-            self._screen.finish(discard=not self._input_ended)
+            self._screen.finish(discard=self._typing and not self._input_ended)
             self._ended(ws, exc)
         except OSError as exc:
             self._unwritten(exc)
+
+    async def _next_messages(self, ws: WebSocketSession) -> list[str | bytes]:
+        """All that there are, at least one; none once it has been silent for long enough."""
+        messages: list[str | bytes] = []
+        if not ws.statistics().queued_messages:
+            with trio.CancelScope(deadline=self._deadline()) as self._listening:
+                messages.append(await ws.receive())
+            if not messages:
+                self._silent = True
+                return []
+        more = min(ws.statistics().queued_messages, self._count - self._received - len(messages))
+        messages += [await ws.receive() for _ in range(int(more))]
+        return messages
+
+    # -- pings -------------------------------------------------------------------------------------
 
     async def _ping(self, count: int, ws: WebSocketSession) -> None:
         pings = Pings(ws, self._screen, as_json=self._options.output == "ndjson")
@@ -245,18 +258,23 @@ class Client:
             self._unwritten(first(group))
         self._check(len(pings.trips), count or pings.sent, "pings were answered")
 
+    # -- ends --------------------------------------------------------------------------------------
+
     def _check(self, got: int, wanted: int, what: str) -> None:
         if got < wanted and self._status == OK and self._signal is None and not self._unread:
             self._fail(CLOSED, f"{got} of {wanted} {what}")
 
     def _ended(self, ws: WebSocketSession, exc: BaseException) -> None:
-        text = one_line(str(exc))
-        if not isinstance(exc, WebSocketDisconnect) or exc.code not in _GOOD_CODES:
-            self._fail(LOST if isinstance(exc, WebSocketNetworkError) else CLOSED, text)
-        elif not self._screen.typing and (self._lines.left or self._lines.taken > ws.statistics().messages_sent):
-            self._fail(CLOSED, f"not all lines have been sent: {text}")
+        text = why_ended(exc, self._options)
+        unsent = not self._typing and (self._source.left or self._source.taken > ws.statistics().messages_sent)
+        if isinstance(exc, WebSocketDisconnect) and exc.code in _GOOD_CODES:
+            if unsent:
+                self._cut_off(f"not all of the input has been sent: {text}")
+            else:
+                self._say(text)
         else:
-            self._say(text)
+            text += "; not all of the input has been sent" if unsent else ""
+            self._fail(LOST if isinstance(exc, WebSocketNetworkError) else CLOSED, text)
 
     def _unwritten(self, exc: BaseException) -> None:
         if isinstance(exc, BrokenPipeError):  # a reader who has had enough, such as head
@@ -265,5 +283,10 @@ class Client:
             self._fail(LOCAL, f"the output cannot be written: {reason_of(exc)}")
 
 
-def _chosen(ws: WebSocketSession) -> str:
-    return "" if ws.subprotocol is None else f", subprotocol {ws.subprotocol}"
+def _editor() -> type[Editor] | None:
+    """The editor, if prompt_toolkit is installed."""
+    try:
+        from .editor import Editor  # noqa: PLC0415 (an extra)
+    except ImportError:
+        return None
+    return Editor

@@ -40,11 +40,19 @@ def status_of(response: httpx2.Response) -> str:
 
 def start_of_body(response: httpx2.Response) -> str:
     """What a refusal says, as far as a person would read; empty if that is nothing."""
-    text = response.text.strip()
+    text = _text_of(response).strip()
     lines = text[:_BODY_CHARACTERS].splitlines()
     shown = "\n".join(lines[:_BODY_LINES])
     more = "\n…" if len(text) > _BODY_CHARACTERS or len(lines) > _BODY_LINES else ""
     return escape(shown) + more
+
+
+def _text_of(response: httpx2.Response) -> str:
+    """The body, whatever charset its header names: some that Python knows are none of text, or refuse any byte."""
+    try:
+        return response.content.decode(response.charset_encoding or "utf-8", "replace")
+    except (LookupError, ValueError):
+        return response.content.decode(errors="replace")
 
 
 def _headers(mark: str, headers: httpx2.Headers) -> list[str]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# C0, DEL and C1. A terminal acts on these; some act on C1 even where it is encoded as UTF-8.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A terminal acts on C0, DEL and C1; some act on C1 even where it is encoded as UTF-8. The others reorder what is shown,
+# or break lines in some programs: marks and overrides of the direction (UAX #9), U+2028, U+2029, and old format controls.
+_FORMAT = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb"
+_CONTROL = re.compile(rf"[\x00-\x1f\x7f-\x9f{_FORMAT}]")
+_CONTROL_BUT_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_FORMAT}]")
 
 # Laid out, a message may grow to many times its size, so a long one is printed as it is.
 _MAX_PRETTY = 100_000
@@ -33,7 +35,8 @@ def escape_line(text: str) -> str:
 
 
 def _escaped(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]):02x}"
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 # -- JSON ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import unicodedata
+from typing import Protocol
 
 from .printing import as_ndjson, as_raw, as_text, escape, pretty_json
 from .streams import STDERR, STDIN, STDOUT, readable_now, write_all, write_now
@@ -17,51 +18,80 @@ _CLEAR_LINE = b"\r\x1b[K"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+class Editor(Protocol):
+    """Where a person types; see :class:`~.editor.Editor`."""
+
+    def print(self, data: bytes) -> None:
+        """Print above the line that is being typed, soon."""
+
+    async def wait_room(self) -> None:
+        """Wait until not too much waits to be printed."""
+
+
 class Screen:
     """Prints messages to standard output and notices to standard error, above the line that a person types.
 
     Args:
         output: ``"text"``, ``"ndjson"`` or ``"raw"``.
-        plain: leave JSON as it came, also on a terminal.
+        plain: leave JSON as it came, also on a terminal, and the editing to the terminal.
         color: use colours, where there is a terminal.
 
     Attributes:
         typing: a person types; lines come from a terminal.
+        editable: and the terminal is one that an editor can draw on.
+        editor: prints above what is typed, while there is one. Without one, the terminal has what is typed.
     """
 
     def __init__(self, *, output: str, plain: bool, color: bool) -> None:
         self._output = output
         self._terminal = os.isatty(STDOUT)
+        dumb = os.environ.get("TERM") == "dumb"
         # Windows' consoles take escape sequences where a program has asked for it, and not all of them.
-        dumb = os.environ.get("TERM") == "dumb" or os.name == "nt"
+        limited = dumb or os.name == "nt"
         self._pretty = self._terminal and not plain
-        self._color = color and not dumb and not os.environ.get("NO_COLOR")
+        self._color = color and not limited and not os.environ.get("NO_COLOR")
         self.typing = os.isatty(STDIN)
-        self._prompts = self.typing and self._terminal and output == "text" and not dumb
+        shared = self.typing and self._terminal
+        self._prompts = shared and output == "text" and not limited
+        self.editable = shared and output != "raw" and not dumb and not plain
         self._prompted = False
+        self.editor: Editor | None = None
 
-    async def show(self, message: str | bytes) -> None:
-        """Print a message.
+    async def show(self, *messages: str | bytes) -> None:
+        """Print messages.
 
         Raises:
             OSError: standard output cannot be written; ``BrokenPipeError`` if its reader is gone.
         """
         if self._output == "raw":
-            await write_all(STDOUT, as_raw(message))
-        elif self._output == "ndjson":
-            await self.show_line(as_ndjson(message))
+            await write_all(STDOUT, b"".join(map(as_raw, messages)))
         else:
-            await self.show_line(self._text(message))
+            form = as_ndjson if self._output == "ndjson" else self._text
+            await self.show_line("\n".join(map(form, messages)))
 
     async def show_line(self, text: str) -> None:
         """Print text that is escaped already, and a newline. Raises as :meth:`show`."""
-        await write_all(STDOUT, self._line(text, STDOUT))
+        data = self._line(text, STDOUT)
+        if self.editor is None:
+            await write_all(STDOUT, data)
+        else:
+            self.editor.print(data)
+            await self.editor.wait_room()
 
     def note(self, text: str) -> None:
         """Print a notice, escaped here."""
-        write_now(STDERR, self._line(escape(text), STDERR))
+        data = self._line(escape(text), STDERR)
+        if self.editor is None or not os.isatty(STDERR):
+            write_now(STDERR, data)
+        else:
+            self.editor.print(data)
 
-    # -- the line that is typed --------------------------------------------------------------------
+    def toggle_json(self) -> bool:
+        """Lay out JSON from now on, or no longer; which of both."""
+        self._pretty = not self._pretty
+        return self._pretty
+
+    # -- the line that is typed, where the terminal has it -----------------------------------------
 
     def prompt(self) -> None:
         """Say that a line may be typed, if none is there yet."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import stat
 
 import trio
 
 STDIN, STDOUT, STDERR = range(3)
 
 _READ_SIZE = 65536
-# As much as a pipe takes without blocking once it is writable: the least PIPE_BUF that POSIX allows.
+# As much as a pipe takes without blocking once it is writable, and as much as anything else does: the least PIPE_BUF
+# that POSIX allows.
+_PIPE_SIZE = getattr(select, "PIPE_BUF", 512)
 _WRITE_SIZE = 512
 
 
@@ -51,6 +54,17 @@ def readable_now(descriptor: int) -> bool:
         return False
 
 
+def unread(descriptor: int) -> bool:
+    """There is input that has not been read, as far as the system tells."""
+    try:
+        import fcntl  # noqa: PLC0415 (Windows has neither)
+        import termios  # noqa: PLC0415
+
+        return any(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))
+    except (ImportError, OSError):
+        return False
+
+
 async def write_all(descriptor: int, data: bytes) -> None:
     """Write all of it. If cancelled, a part may have been written.
 
@@ -59,8 +73,9 @@ async def write_all(descriptor: int, data: bytes) -> None:
         OSError: it cannot be written.
     """
     rest = memoryview(data)
+    room = _PIPE_SIZE if stat.S_ISFIFO(os.fstat(descriptor).st_mode) else _WRITE_SIZE
     while rest:
-        size = _WRITE_SIZE
+        size = room
         try:
             await trio.lowlevel.wait_writable(descriptor)
         except OSError:  # of a file; likewise
@@ -75,50 +90,3 @@ def write_now(descriptor: int, data: bytes) -> None:
     with contextlib.suppress(OSError):
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-
-
-class Lines:
-    """The lines of a descriptor.
-
-    Attributes:
-        taken: how many have been handed out.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._data = bytearray()
-        self._searched = 0
-        self._ended = False
-        self.taken = 0
-
-    @property
-    def left(self) -> bool:
-        """There is more that has been read already."""
-        return bool(self._data)
-
-    async def read(self) -> str | None:
-        """The next line, without its end; ``None`` after the last. A last one may lack its newline.
-
-        Raises:
-            UnicodeDecodeError: it is not UTF-8.
-        """
-        while True:
-            end = self._data.find(b"\n", self._searched)
-            if end >= 0:
-                return self._take(end).removesuffix(b"\r").decode()
-            if self._ended:
-                return self._take(len(self._data)).decode() if self._data else None
-            self._searched = len(self._data)
-            try:
-                more = await read_some(self._descriptor)
-            except OSError:  # the terminal is gone, or it was never open
-                more = b""
-            self._ended = not more
-            self._data += more
-
-    def _take(self, end: int) -> bytes:
-        line = bytes(self._data[:end])
-        del self._data[: end + 1]
-        self._searched = 0
-        self.taken += 1
-        return line
