@@ -12,7 +12,7 @@ import os
 import types
 from typing import TYPE_CHECKING, Any
 
-from ._base import READ_SIZE, CarrierError
+from ._base import LARGE_READ, READ_SIZE, CarrierError
 from ._beneath import is_paused
 from ._descriptor import write_now
 from ._stream import StreamCarrier
@@ -36,6 +36,7 @@ class LoopCarrier(StreamCarrier):
         # Out of descriptors: from then on, everything goes through the stream.
         self._none_left = False
         self._registered = False
+        self._read_size = READ_SIZE
         self._take: Callable[[bytes], bool]
         self._stopped: asyncio.Future[None] | None = None
         self._taken_over = False
@@ -121,7 +122,9 @@ class LoopCarrier(StreamCarrier):
             raise CarrierError("reading from the connection failed") from exc
 
     def _receive(self, descriptor: int) -> bytes:
-        return os.read(descriptor, READ_SIZE)
+        data = os.read(descriptor, self._read_size)
+        self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
+        return data
 
     def _unregister(self) -> None:
         if self._registered and self._descriptor is not None:

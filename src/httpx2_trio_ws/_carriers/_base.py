@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import httpx2
 
 READ_SIZE = 65536
+# So much is read after a read that was full: the peer sends faster than we read.
+LARGE_READ = 4 * READ_SIZE
 # One TLS record. A stream takes what it is given whole; in between, a pong may find its place between two frames.
 WRITE_SIZE = 16384
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ._base import READ_SIZE, CarrierError
+from ._base import LARGE_READ, READ_SIZE, CarrierError
 from ._descriptor import write_now
 from ._stream import StreamCarrier
 from ._tls import Records
@@ -24,6 +24,7 @@ class SocketCarrier(StreamCarrier):
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(response)
         self._first = True
+        self._read_size = READ_SIZE
 
     async def read(self) -> bytes:
         try:
@@ -56,7 +57,9 @@ class SocketCarrier(StreamCarrier):
 
     def _read_now(self) -> bytes:
         # A closed socket's descriptor is -1: never one that the system gave out again.
-        return os.read(self._socket.fileno(), READ_SIZE)
+        data = os.read(self._socket.fileno(), self._read_size)
+        self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
+        return data
 
     @property
     def writes_now(self) -> bool:

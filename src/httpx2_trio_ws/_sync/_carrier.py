@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import httpx2
 
 READ_SIZE = 65536
+# So much is read after a read that was full: the peer sends faster than we read.
+LARGE_READ = 4 * READ_SIZE
 _RECORD = 16384  # of TLS, RFC 8446 §5.1
 # A socket that is ready takes so much, also with what two layers of TLS add to it.
 _CERTAIN = 4096
@@ -72,14 +74,17 @@ class SocketCarrier:
         self.write_now: Callable[[bytes], int] | None = None if tls else sock.send
         self._unit = _RECORD if tls else sys.maxsize
         self._tls = tls
+        self._read_size = READ_SIZE
         self.more = False
         self.committed = False
 
     def read(self) -> bytes | None:
         try:
-            return self.socket.recv(READ_SIZE)
+            data = self.socket.recv(self._read_size)
         except _NOT_NOW:
             return None
+        self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
+        return data
 
     def write(self, data: memoryview) -> int:
         try:
