@@ -311,3 +311,88 @@ def test_a_cancellation_in_a_group_is_one_too() -> None:
         assert anyio.current_time() - start < 1
 
     virtually(main)
+
+
+@pytest.mark.parametrize("call", ["receive", "send"])
+def test_a_call_that_succeeds_leaves_no_cancellation_behind(call: str) -> None:
+    async def handler(peer: ScriptedPeer) -> None:
+        for number in range(300):
+            await peer.send(str(number))
+        await peer.wait_closed()
+
+    async def main() -> None:
+        received = sent = 0
+        async with (
+            memory_server(handler, capacity=10**6) as client,
+            open_websocket(client, URL, compression=None) as ws,
+        ):
+            await asyncio.sleep(1)
+            for _ in range(300):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0):
+                        if call == "send":
+                            await ws.send("x")
+                            sent += 1
+                        else:
+                            assert await ws.receive() == str(received)
+                            received += 1
+                await asyncio.sleep(0)  # the timeout is over, and nothing may cancel this
+                task = asyncio.current_task()
+                assert task is not None
+                assert task.cancelling() == 0
+            assert received + sent > 250
+
+    virtually(main)
+
+
+def test_receiving_in_a_task_that_has_been_cancelled_beside_another() -> None:
+    async def handler(peer: ScriptedPeer) -> None:
+        await peer.send("first")
+        await peer.sleep(1)
+        await peer.send("second")
+        await peer.wait_closed()
+
+    async def main() -> None:
+        got: dict[str, str | bytes] = {}
+        async with memory_server(handler) as client, open_websocket(client, URL, compression=None) as ws:
+            await asyncio.sleep(0.1)
+
+            async def cleaning_up() -> None:
+                try:
+                    await asyncio.sleep(100)
+                finally:
+                    got["cleaning up"] = await ws.receive()
+
+            async def other() -> None:
+                got["other"] = await ws.receive()
+
+            cancelled = asyncio.ensure_future(cleaning_up())
+            await asyncio.sleep(0)
+            cancelled.cancel()
+            await asyncio.wait([cancelled, asyncio.ensure_future(other())])
+        assert got == {"cleaning up": "first", "other": "second"}
+
+    virtually(main)
+
+
+def test_a_cancelled_call_that_had_others_before_it_keeps_the_order() -> None:
+    """Each 64th send lets others run before it; what they send comes after it all the same."""
+
+    async def handler(peer: ScriptedPeer) -> None:
+        async for message in peer:
+            got.append(message)
+
+    got: list[str | bytes] = []
+
+    async def main() -> None:
+        async with memory_server(handler) as client, open_websocket(client, URL, compression=None) as ws:
+
+            async def one(number: int) -> None:
+                await ws.send(str(number))
+
+            for number in range(63):
+                await ws.send(str(number))
+            await asyncio.gather(*(one(number) for number in range(63, 200)))
+        assert got == [str(number) for number in range(200)]
+
+    virtually(main)

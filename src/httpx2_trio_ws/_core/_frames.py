@@ -27,6 +27,7 @@ class FrameQueue:
         "_control",
         "_discarded",
         "_frames",
+        "_left",
         "_part_written",
         "_wire",
         "_written",
@@ -41,16 +42,18 @@ class FrameQueue:
         self._frames: deque[bytes] = deque()
         self._control: list[bytes] = []
         self._wire: memoryview | None = None
-        # The message frames in what is now on the wire, to find the next place between two frames; and whether the
-        # first of them is only the rest of one.
-        self._batch: list[bytes] = []
+        # The message frames in what is now on the wire, but for those that have left, to find the next place between
+        # two frames; how many bytes of the first have left; and whether it is only the rest of one.
+        self._batch: deque[bytes] = deque()
+        self._left = 0
         self._part_written = False
         self._discarded = False
+        # So many message frames have left.
         self._written = 0
         #: Bytes of messages that have not been handed to the transport.
-        self.size = 0
+        self.size: int = 0
         #: Bytes of control frames that wait.
-        self.control_size = 0
+        self.control_size: int = 0
 
     # -- for the subclass ----------------------------------------------------------------------
 
@@ -62,7 +65,7 @@ class FrameQueue:
         return ()
 
     def _on_written(self) -> None:
-        """So many frames as :attr:`_written` says have been handed to the transport."""
+        """So many message frames as :attr:`_written` says have been handed to the transport."""
 
     def _on_control(self) -> None:
         """No control frame waits any more."""
@@ -78,7 +81,7 @@ class FrameQueue:
     def add_rest(self, rest: memoryview) -> None:
         """The rest of a frame, of which a part has been written. Only while nothing is on the wire."""
         self._wire = rest
-        self._batch = [bytes(rest)]
+        self._batch.append(bytes(rest))
         self._part_written = True
         self.size += len(rest)
 
@@ -139,8 +142,16 @@ class FrameQueue:
         """``count`` bytes of what :meth:`take` gave have been handed to the transport."""
         assert self._wire is not None
         self._wire = self._wire[count:]
-        if self._batch:
+        batch = self._batch
+        if batch:
             self.size -= count
+            if self._wire:
+                self._left += count
+                while self._left >= len(batch[0]):
+                    self._left -= len(batch.popleft())
+                    self._written += 1
+                    self._part_written = False
+                self._on_written()
         self._end_batch()
 
     def _end_batch(self) -> None:
@@ -148,6 +159,7 @@ class FrameQueue:
             self._wire = None
             self._written += len(self._batch)
             self._batch.clear()
+            self._left = 0
             self._part_written = False
             self._on_written()
 
@@ -177,6 +189,7 @@ class FrameQueue:
     def drop_all(self) -> None:
         """Nothing can be written any more."""
         self._wire = None
+        self._batch.clear()
         self._clear_control()
         self.drop_messages()
 

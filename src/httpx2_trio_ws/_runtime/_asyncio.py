@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.lowlevel
@@ -42,7 +42,7 @@ class _Event:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def is_set(self) -> bool:
         return self._is_set
@@ -58,27 +58,15 @@ class _Event:
             await asyncio.sleep(0)
             return
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
+        self._waiting[future] = None
         try:
             await future
         finally:
-            self._waiting.remove(future)
+            del self._waiting[future]
 
 
 async def _checkpoint() -> None:
     await asyncio.sleep(0)
-
-
-async def _shielded_checkpoint() -> None:
-    # What called this has taken or given a message already, so it may not be interrupted by either kind.
-    with anyio.CancelScope(shield=True):
-        try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError as exc:
-            # asyncio's own; it comes again at the next wait. It was counted once, and must stay counted once.
-            task = cast("asyncio.Task[Any]", asyncio.current_task())
-            task.uncancel()
-            task.cancel(*exc.args)
 
 
 def _is_cancelled() -> bool:
@@ -104,7 +92,6 @@ class AsyncioRuntime(Runtime):
     cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
     is_cancelled: Callable[[], bool] = staticmethod(_is_cancelled)
-    shielded_checkpoint: Callable[[], Awaitable[object]] = staticmethod(_shielded_checkpoint)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(_spawn_system_task)

@@ -68,8 +68,6 @@ class Runtime(Protocol):
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
     #: Whether :attr:`checkpoint_if_cancelled` might raise. It costs less than that.
     is_cancelled: Callable[[], bool]
-    #: Lets other tasks run, and does not raise.
-    shielded_checkpoint: Callable[[], Awaitable[object]]
     sleep_until: Callable[[float], Awaitable[object]]
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
     #: Starts a task that belongs to no nursery: it outlives its caller, and catches what may be raised in it.

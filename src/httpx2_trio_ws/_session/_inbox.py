@@ -11,7 +11,7 @@ empty.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._watermarks import MAX_SIZE, resume_at
@@ -49,7 +49,7 @@ class Inbox:
         # Not lessened when messages are taken, but counted anew when it comes to the limit.
         self._size_at_most = 0
         #: The tasks in :meth:`wait_message`, in the order of their calls.
-        self.waiters: deque[Event] = deque()
+        self.waiters: OrderedDict[Event, None] = OrderedDict()
         #: So many of the :attr:`messages` may be taken with nothing else to be seen to.
         self.credit = 0
         #: The messages that wait, oldest first. While there are no :attr:`waiters`, they may be taken from here;
@@ -72,7 +72,7 @@ class Inbox:
     def _call(self) -> None:
         """Call the task whose turn it is, if there is something to tell it."""
         if self.waiters and (self.messages or self._ended):
-            self.waiters[0].set()
+            next(iter(self.waiters)).set()
 
     def is_full(self) -> bool:
         """No more may be put; if so, :attr:`resume_at` is set."""
@@ -109,9 +109,12 @@ class Inbox:
             self._room = None
 
     async def wait_message(self) -> Message | None:
-        """Wait for the next message and take it; ``None`` if the session ended first. Cancelling loses no message."""
+        """Wait for the next message and take it; ``None`` if the session ended first. Cancelling loses no message.
+
+        Always a schedule point, also where a message is there: others that ask meanwhile wait behind.
+        """
         turn = self._runtime.event()
-        self.waiters.append(turn)
+        self.waiters[turn] = None
         self._call()
         try:
             await turn.wait()
@@ -120,7 +123,7 @@ class Inbox:
                 self.taken()
             return message
         finally:
-            self.waiters.remove(turn)
+            del self.waiters[turn]
             self._call()
 
     def wake(self) -> None:

@@ -8,7 +8,7 @@ anything of the session, is part of a *burst*, and leaves the message here.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ class Outbox(FrameQueue):
         self._kind = TEXT
         self._wake: Event = runtime.event()
         # Senders that wait for their turn, and senders that wait until frame number n is written.
-        self._turns: deque[_Turn] = deque()
+        self._turns: OrderedDict[_Turn, None] = OrderedDict()
         self._dropped = 0
         self._handed: deque[tuple[int, Event]] = deque()
         self._drained: Event | None = None
@@ -99,25 +99,30 @@ class Outbox(FrameQueue):
     async def wait_turn(self, message: tuple[bytes, int] | None = None) -> bool:
         """Wait until there is room, first come first served; false if the session has ended before.
 
+        Always a schedule point, also where there is room: others that send meanwhile wait behind.
+
         Args:
             message: a payload and its kind, TEXT or BINARY. It is pushed as soon as there is room for it, not when
                 the task runs again. So those that wait do not go out one by one, each after a trip through the
                 scheduler.
         """
         turn = _Turn(self._runtime.event(), message)
-        self._turns.append(turn)
+        if not self.must_wait:
+            turn.event.set()
+        self._turns[turn] = None
         try:
             await turn.event.wait()
         except BaseException:
-            if turn in self._turns:
-                self._turns.remove(turn)
+            self._turns.pop(turn, None)
             raise
+        finally:
+            self._admit()
         return turn.came
 
     def _admit(self) -> None:
         """Push what waits, as far as there is room."""
         while self._turns and self.size <= HIGH_WATER:
-            turn = self._turns.popleft()
+            turn, _ = self._turns.popitem(last=False)
             turn.came = True
             if turn.message is not None:
                 self.push(*turn.message)
@@ -173,6 +178,8 @@ class Outbox(FrameQueue):
     async def wait_handed(self) -> bool:
         """Wait until what was pushed last has been handed to the transport; false if it never will be."""
         number = self._written + len(self._batch) + len(self._frames) + len(self._payloads)
+        if number == self._written:
+            return True
         handed = self._runtime.event()
         self._handed.append((number, handed))
         await handed.wait()

@@ -62,6 +62,9 @@ class Session(Iterating, SessionState["Engine"]):
         self._inbox = engine.inbox
         self._messages = engine.inbox.messages
         self._outbox = engine.outbox
+        # Calls that do not wait, until others must have their turn: these, and those that are granted. The latter are the
+        # `credit` of the inbox or of the outbox: so many calls may be made there with nothing else to be seen to, and
+        # whatever changes that (the queue runs full, somebody waits, the session ends) sets it to 0.
         self._budget = _CALLS_PER_TURN
 
     # -- receiving -----------------------------------------------------------------------------
@@ -86,7 +89,7 @@ class Session(Iterating, SessionState["Engine"]):
     async def _receive(self) -> str | bytes:
         """Receive with all that there is to see to, and allow the calls that follow what need not be."""
         inbox, messages = self._inbox, self._messages
-        if not messages or inbox.waiters:
+        if not messages or inbox.waiters or self._turn_is_due():
             self._new_turn()
             message = await inbox.wait_message()
             if message is None:
@@ -96,9 +99,7 @@ class Session(Iterating, SessionState["Engine"]):
             message = messages.popleft()
             if len(messages) <= inbox.resume_at:
                 inbox.taken()
-            # The turn of others comes after the message has been taken, so that the order of calls is kept.
-            await self._count_call()
-        self._allow(inbox)
+        self._grant(inbox)
         return message
 
     async def receive_text(self) -> str:
@@ -218,27 +219,28 @@ class Session(Iterating, SessionState["Engine"]):
 
     async def _send(self, payload: bytes, kind: int) -> None:
         """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""
-        await self._runtime.checkpoint_if_cancelled()
         engine, outbox = self._engine, self._outbox
-        if engine.life.sending is None and outbox.must_wait and await outbox.wait_turn((payload, kind)):
+        if (self._turn_is_due() or outbox.must_wait) and engine.life.sending is None:
             self._new_turn()
-            return
+            alone = outbox.idle
+            if await outbox.wait_turn((payload, kind)):
+                if alone:
+                    await self._wait_handed()
+                return
+        else:
+            await self._runtime.checkpoint_if_cancelled()
         if engine.life.sending is not None:
             await self._runtime.checkpoint()
             engine.raise_ended(engine.life.sending)
         if outbox.is_lone():
             await self._send_lone(self._connection.encode_parts(payload, kind))
-            await self._count_call()
         elif outbox.only_control:
             outbox.push(payload, kind)
             await self._wait_handed()
             self._new_turn()
         else:
             outbox.push(payload, kind)
-            # The turn of others comes after the message has its place, so that the order of calls is kept.
-            await self._count_call()
-            if engine.life.sending is None:
-                self._allow(outbox)
+            self._grant(outbox)
 
     async def _send_lone(self, parts: Iterator[bytes]) -> None:
         """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
@@ -274,12 +276,15 @@ class Session(Iterating, SessionState["Engine"]):
 
     # -- the turns of others ---------------------------------------------------------------------
 
-    async def _count_call(self) -> None:
-        """One more call that did not wait; after so many, let others run."""
-        self._budget -= 1
-        if self._budget <= 0:
-            self._new_turn()
-            await self._runtime.shielded_checkpoint()
+    def _turn_is_due(self) -> bool:
+        """Count this call, and take back what was granted; true if it must not be done before others had their turn.
+
+        A task that is being cancelled has no call without waiting: where it waits, it is told.
+        """
+        inbox, outbox = self._inbox, self._outbox
+        self._budget += inbox.credit + outbox.credit - 1
+        inbox.credit = outbox.credit = 0
+        return self._budget <= 0 or self._is_cancelled()
 
     def _new_turn(self) -> None:
         """Others have their turn."""
@@ -287,10 +292,8 @@ class Session(Iterating, SessionState["Engine"]):
         self._outbox.last_lone = -math.inf
         self._budget = _CALLS_PER_TURN
 
-    def _allow(self, box: Inbox | Outbox) -> None:
-        """Grant what is left, but for one call, to receiving or to sending; what the other had and has not used, too."""
-        self._budget += self._inbox.credit + self._outbox.credit
-        self._inbox.credit = self._outbox.credit = 0
+    def _grant(self, box: Inbox | Outbox) -> None:
+        """Allow as many of the calls that are left as can be, but for one, to be made at once."""
         self._budget -= box.grant(self._budget - 1)
 
     # -- pings ---------------------------------------------------------------------------------

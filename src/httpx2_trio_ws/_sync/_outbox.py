@@ -306,7 +306,6 @@ class Outbox(FrameQueue):
         self.failed = True
         self._life.write_failed(cause, time.monotonic())
         self.drop_all()
-        self._batch.clear()
         self._release()
         self._wake()
 
