@@ -1,7 +1,7 @@
 """A chat in the terminal: two directions at once, lines that are typed to messages, and messages to lines.
 
 Whichever side ends first ends the other: Ctrl-D closes the session, and when the server closes, nobody waits for a line
-any more. Messages are JSON, ``{"from": "alice", "text": "hello"}``; the nickname goes into the query, too.
+any more. If the connection is lost, what is typed meanwhile waits for the next one. Messages are JSON, ``{"from": "alice", "text": "hello"}``; the nickname goes into the query, too.
 
 Run it with the URL of a server that hands out what it receives. ``python -m httpx2_trio_ws --serve`` runs one with
 which you talk to yourself::
@@ -17,7 +17,12 @@ import sys
 import httpx2
 import trio
 
-from httpx2_trio_ws import WebSocketException, WebSocketSession, open_websocket
+from httpx2_trio_ws import Backoff, Multiplexer, WebSocketException, WebSocketSession, multiplex, reconnect
+
+ATTEMPTS = 5
+BACKOFF = Backoff(max_seconds=10)
+
+Room = Multiplexer[str | bytes]
 
 
 async def read_line() -> str:
@@ -47,17 +52,17 @@ def show(message: str | bytes) -> None:
         say(f"(not a chat message: {message!r})")
 
 
-async def type_lines(ws: WebSocketSession, name: str, both: trio.CancelScope) -> None:
+async def type_lines(room: Room, name: str, both: trio.CancelScope) -> None:
     """Send what is typed, until Ctrl-D."""
     while line := await read_line():
         if text := line.strip():
-            await ws.send_json({"from": name, "text": text})
+            await room.send({"from": name, "text": text})
     both.cancel()
 
 
-async def print_messages(ws: WebSocketSession, both: trio.CancelScope) -> None:
+async def print_messages(room: Room, both: trio.CancelScope) -> None:
     """Print what arrives, until the server closes."""
-    async for message in ws:
+    async for message in room:
         show(message)
     say("The server has closed the chat.")
     both.cancel()
@@ -65,12 +70,12 @@ async def print_messages(ws: WebSocketSession, both: trio.CancelScope) -> None:
 
 async def chat(client: httpx2.AsyncClient, url: str, name: str) -> None:
     """Take part in a chat until either side ends it."""
-    async with open_websocket(client, url, params={"name": name}) as ws:
+    source = reconnect(client, url, params={"name": name}, max_attempts=ATTEMPTS, backoff=BACKOFF)
+    async with multiplex(source, receive=WebSocketSession.receive) as room, trio.open_nursery() as nursery:
         say(f"You are {name}. Each line is a message. Ctrl-D leaves.")
-        # Two tasks, one for each direction. The first to end cancels both, and then the session's block is left, too.
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(type_lines, ws, name, nursery.cancel_scope)
-            nursery.start_soon(print_messages, ws, nursery.cancel_scope)
+        # Two tasks, one for each direction. The first to end cancels both, and then the room's block is left, too.
+        nursery.start_soon(type_lines, room, name, nursery.cancel_scope)
+        nursery.start_soon(print_messages, room, nursery.cancel_scope)
 
 
 def leaves(error: BaseException) -> list[BaseException]:

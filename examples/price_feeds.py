@@ -1,4 +1,4 @@
-"""Fifty price feeds in one process: each reconnects and subscribes again, and one task keeps the latest price of each.
+"""Fifty price feeds in one process: each reconnects and subscribes again, merged into one stream.
 
 A line each second says how it goes. Ctrl-C and SIGTERM end it in good order: every session is closed, and a summary
 follows. A feed that fails for good, or that its server has finished with 1000, is no longer followed; the others are.
@@ -14,73 +14,63 @@ from __future__ import annotations
 import signal
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import httpx2
 import trio
 
-from httpx2_trio_ws import WebSocketException
-from httpx2_trio_ws.reconnect import reconnect
+from httpx2_trio_ws import SourceEnded, WebSocketSession, merge, reconnect
 
 FEEDS = 50
-BACKLOG = 100
 
 
 @dataclass
 class Feed:
-    """What is known of one feed, over all of its sessions. A session's statistics are its own, so they are summed up."""
+    """What is known of one feed, over all of its sessions."""
 
     name: str
     price: float | None = None
     updates: int = 0
-    connected: bool = False
     sessions: int = 0
-    bytes_received: int = 0
 
 
-Update = tuple[Feed, float]
-
-
-async def follow(client: httpx2.AsyncClient, url: str, feed: Feed, out: trio.MemorySendChannel[Update]) -> None:
-    """Put one feed's prices into the channel, in as many sessions as it takes."""
-    async with out:
-        try:
-            for connection in reconnect(client, url, params={"feed": feed.name}):
-                async with connection as ws:
-                    feed.connected = True
-                    feed.sessions += 1
-                    try:
-                        await ws.send_json({"subscribe": feed.name})  # in each session anew
-                        async for message in ws:
-                            await out.send((feed, float(message)))
-                    finally:
-                        feed.connected = False
-                        feed.bytes_received += ws.statistics().bytes_received
-        except* (WebSocketException, httpx2.TransportError, ValueError) as group:  # ValueError: what came is no price
-            print(f"{feed.name} is given up: {group.exceptions[0]}", flush=True)
+async def subscribe(feed: Feed, ws: WebSocketSession) -> None:
+    """In each session anew."""
+    feed.sessions += 1
+    await ws.send_json({"subscribe": feed.name})
 
 
 async def collect(client: httpx2.AsyncClient, url: str, feeds: list[Feed]) -> None:
     """Keep the latest price of each feed, until all have ended."""
-    out, updates = trio.open_memory_channel[Update](BACKLOG)
-    async with trio.open_nursery() as nursery:
-        async with out:
-            for feed in feeds:
-                nursery.start_soon(follow, client, url, feed, out.clone())
-        async for feed, price in updates:
-            feed.price = price
-            feed.updates += 1
+    by_name = {feed.name: feed for feed in feeds}
+    sources = {
+        feed.name: reconnect(client, url, params={"feed": feed.name}, on_connect=partial(subscribe, feed))
+        for feed in feeds
+    }
+    async with merge(sources, failures="tell") as prices:
+        async for name, message in prices:
+            if isinstance(message, SourceEnded):
+                if message.error is not None:
+                    print(f"{name} is given up: {message.error}", flush=True)
+                continue
+            try:
+                by_name[name].price = float(message)
+                by_name[name].updates += 1
+            except ValueError as exc:
+                print(f"{name} is given up: {exc}", flush=True)
+                prices.remove(name)
 
 
 async def report(feeds: list[Feed], interval_seconds: float = 1) -> None:
     """Print a line each second."""
-    before = 0
+    before = [0] * len(feeds)
     while True:
         await trio.sleep(interval_seconds)
-        updates = sum(feed.updates for feed in feeds)
-        connected = sum(feed.connected for feed in feeds)
+        now = [feed.updates for feed in feeds]
+        alive = sum(map(int.__ne__, now, before))
         prices = " ".join(f"{feed.name}={feed.price}" for feed in feeds[:3])
-        print(f"{connected} of {len(feeds)} connected, {updates - before} updates, {prices} …", flush=True)
-        before = updates
+        print(f"{alive} of {len(feeds)} alive, {sum(now) - sum(before)} updates, {prices} …", flush=True)
+        before = now
 
 
 async def stop_on_signal(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
@@ -102,7 +92,7 @@ async def main(url: str) -> None:
         nursery.cancel_scope.cancel()  # all have ended: nothing is left to report, and no signal need be waited for
     print(
         f"{sum(feed.updates for feed in feeds)} updates of {sum(feed.updates > 0 for feed in feeds)} feeds"
-        f" in {sum(feed.sessions for feed in feeds)} sessions, {sum(feed.bytes_received for feed in feeds)} bytes"
+        f" in {sum(feed.sessions for feed in feeds)} sessions"
     )
 
 

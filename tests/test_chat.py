@@ -13,7 +13,7 @@ import httpx2
 import pytest
 import trio
 
-from httpx2_trio_ws import open_websocket
+from httpx2_trio_ws import Backoff, open_websocket
 from httpx2_trio_ws._cli.demonstration import own_server
 
 from .running_examples import EXAMPLES, check_usage, load, query
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 chat = load("chat")
 SECONDS = 20  # what a test may take: far more than it does, on a busy machine too
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "BACKOFF", Backoff(initial_seconds=0.001, max_seconds=0.001))
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +142,21 @@ async def test_chat_that_the_server_closes_while_nobody_types(
         "eve: bye",
         "The server has closed the chat.",
     ]
+
+
+async def test_what_is_typed_while_disconnected_waits(keyboard: TextIO) -> None:
+    heard: list[Any] = []
+
+    async def handler(ws: ServerConnection) -> None:
+        if not heard:
+            heard.append(None)
+            keyboard.write("hello\n")
+            await dying(ws)
+        heard.append(json.loads(await ws.recv()))
+
+    async with websocket_server(handler) as url:
+        assert await chat.main(url, "alice") == 0
+    assert heard == [None, {"from": "alice", "text": "hello"}]
 
 
 async def taken(ws: ServerConnection) -> None:
