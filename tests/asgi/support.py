@@ -99,7 +99,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def received(text: str | None = None, data: bytes | None = None) -> Event:
-    return {"type": "websocket.receive", "text": text, "bytes": data}
+    return {"type": "websocket.receive", **({"bytes": data} if text is None else {"text": text})}
 
 
 def disconnected(code: int, reason: str = "") -> Event:

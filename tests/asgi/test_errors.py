@@ -111,8 +111,22 @@ async def test_what_the_test_raises_meanwhile_is_in_the_group_too() -> None:
             await ws.send("go on")
             async for _ in ws:
                 pass
-    assert [type(leaf) for leaf in leaves_of(caught.value)] == [WebSocketNetworkError, AppError]
+    # The broken connection tells of the same error, so that stands for both.
+    assert [type(leaf) for leaf in leaves_of(caught.value)] == [AppError]
     assert caught.value.__suppress_context__
+
+
+@both_loops
+async def test_what_else_the_test_raises_meanwhile_is_in_the_group_too() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asgi_client(accept_and_fail) as client, open_websocket(client, "/") as ws:
+            await ws.send("go on")
+            try:
+                async for _ in ws:
+                    pass
+            except WebSocketNetworkError as exc:
+                raise ExceptionGroup("both", [exc, KeyError("mine")]) from None
+    assert [type(leaf) for leaf in leaves_of(caught.value)] == [KeyError, AppError]
 
 
 @both_loops
@@ -258,8 +272,16 @@ class WebSocketDisconnected(RuntimeError):
     """An app's complaint that it used a connection that it had been told of."""
 
 
-class ClientDisconnectedError(Exception):
+class ClientDisconnect(Exception):
     """A framework's way to tell its handlers that the client has gone."""
+
+
+class GoneError(ClientDisconnect):
+    """And one of an app's."""
+
+
+class ClientDisconnectedError(Exception):
+    """An app's error with such a name."""
 
 
 def bare(exc: Exception) -> Exception:
@@ -270,22 +292,26 @@ def in_a_group(exc: Exception) -> Exception:
     return ExceptionGroup("a task group's", [exc])
 
 
-def as_a_cause(exc: Exception) -> Exception:
-    wrapped = RuntimeError("after the response was started")
+def wrapped_by_a_framework(exc: Exception) -> Exception:
+    return as_a_cause(exc, "Caught handled exception, but response already started.")
+
+
+def as_a_cause(exc: Exception, text: str = "the app's own words") -> Exception:
+    wrapped = RuntimeError(text)
     wrapped.__cause__ = in_a_group(exc)
     return wrapped
 
 
-@pytest.mark.parametrize("wrap", [bare, in_a_group, as_a_cause])
+@pytest.mark.parametrize("wrap", [bare, in_a_group, wrapped_by_a_framework])
 @both_loops
 async def test_what_only_says_that_the_client_has_gone_is_no_error(wrap: Callable[[Exception], Exception]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await accept(receive, send)
         if scope["path"] == "/early":
-            raise wrap(ClientDisconnectedError())  # before anybody has gone
+            raise wrap(GoneError())  # before anybody has gone
         await receive()
         if scope["path"] == "/received":
-            raise wrap(ClientDisconnectedError())
+            raise wrap(GoneError())
         with pytest.raises(OSError, match="the client has gone") as gone:
             await send({"type": "websocket.send", "text": "x"})
         raise wrap(gone.value)
@@ -295,9 +321,36 @@ async def test_what_only_says_that_the_client_has_gone_is_no_error(wrap: Callabl
         try:
             async with asgi_client(app) as client, raw_connection(client, path):
                 pass
-        except* (ClientDisconnectedError, RuntimeError) as group:
+        except* (ClientDisconnect, RuntimeError) as group:
             caught += leaves_of(group)
         assert bool(caught) == fails
+
+
+@both_loops
+async def test_what_an_app_raises_from_a_disconnect_is_an_error_of_its_own() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        raise as_a_cause(GoneError())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asgi_client(app) as client, raw_connection(client):
+            pass
+    assert [str(leaf) for leaf in leaves_of(caught.value)] == ["the app's own words"]
+
+
+@pytest.mark.parametrize("event", [{"text": "a", "bytes": b"b"}, {}, {"text": b"a"}])
+@both_loops
+async def test_a_wrong_event_is_one_also_when_the_client_has_gone(event: dict[str, Any]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        await send({"type": "websocket.send", **event})
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with asgi_client(app) as client, raw_connection(client):
+            pass
+    assert [type(leaf) for leaf in leaves_of(caught.value)] == [TypeError]
 
 
 @both_loops

@@ -83,6 +83,8 @@ async def test_a_close_before_accept_is_a_403(close: dict[str, Any]) -> None:
                 pass
         assert caught.value.response is not None
         assert (caught.value.response.status_code, caught.value.response.content) == (403, b"")
+        wanted = (close.get("code") or 1000, close.get("reason") or "")
+        assert caught.value.response.extensions["websocket_close"] == wanted
 
 
 @both_loops

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 import httpx2
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
+from httpx2_trio_ws._exceptions import WebSocketNetworkError
 from httpx2_trio_ws._handshake._failures import UNANSWERED
 
 from ._asgi_call import Call, News, logger
@@ -57,8 +58,10 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
     An exception of the app is raised in the request that waits for its answer or reads its response. One that leaves
     the app later, after it has accepted a WebSocket or when the client has gone, breaks the connection
     (:exc:`WebSocketNetworkError`, with the exception as the cause of its cause), and is raised in an
-    :exc:`ExceptionGroup` where the block is left, or at once in ``task_group``. Exceptions that only say that
-    the client has gone are none: ``OSError`` from our ``send()``, and what frameworks name ``…Disconnect…``.
+    :exc:`ExceptionGroup` where the block is left, or at once in ``task_group``; if the broken connection's error leaves
+    the block, too, the app's own stands for it. Exceptions that only say that the client has gone are none: ``OSError``
+    from our ``send()``, and what frameworks call ``WebSocketDisconnect`` or ``ClientDisconnect``. An app that closes
+    before it has accepted refuses with 403; its code and reason are in ``response.extensions["websocket_close"]``.
 
     The scope is that of an HTTP/1.1 server with ASGI HTTP & WebSocket 2.5 and the denial response extension. What is
     up to a server's settings is left out: limits, compression, pings, default headers.
@@ -305,8 +308,22 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
             return
         # asyncio has no place for a cancellation in a group; what the app raised must not be lost with it.
         if leaving is not None and not isinstance(leaving, asyncio.CancelledError):
-            errors.insert(0, leaving)
+            rest = _without_what_tells_of(errors, leaving)
+            errors[:0] = [] if rest is None else [rest]
         raise BaseExceptionGroup("the ASGI app has failed", errors) from None
+
+
+def _without_what_tells_of(errors: list[BaseException], leaving: BaseException) -> BaseException | None:
+    """What is left of ``leaving`` without the sessions' failures that one of ``errors`` is the cause of: once is enough."""
+
+    def tells_of_one(exc: BaseException) -> bool:
+        broken = exc.__cause__ if isinstance(exc, WebSocketNetworkError) else None
+        return broken is not None and any(broken.__cause__ is error for error in errors)
+
+    if isinstance(leaving, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", leaving)
+        return group.split(tells_of_one)[1]
+    return None if tells_of_one(leaving) else leaving
 
 
 def _headers(request: httpx2.Request) -> list[tuple[bytes, bytes]]:

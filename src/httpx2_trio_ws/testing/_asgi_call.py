@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
@@ -27,6 +28,10 @@ logger = logging.getLogger("httpx2_trio_ws")
 # What the connection holds in each direction before a write waits; about what a socket's buffers hold.
 _CAPACITY = 65536
 READ_SIZE = 65536
+# Starlette's and Litestar's names for that the client has gone.
+_GONE = ("ClientDisconnect", "WebSocketDisconnect")
+# What they make of any exception that comes too late for a response.
+_WRAPPED = ("Caught handled exception, but response already started.", "Exception caught after response started")
 
 
 class Call:
@@ -48,6 +53,8 @@ class Call:
         self.stage = Stage.WAITING
         #: The status and headers of the response, once the app has sent them.
         self.head: tuple[int, Headers] | None = None
+        #: What else is told with it.
+        self.extensions: dict[str, Any] = {}
         #: The client has gone: nothing reaches it any more.
         self.gone = False
         #: There is an answer, or there will be none.
@@ -106,27 +113,29 @@ class Call:
             await self.server.wait_room()
         if kind not in self.allowed[self.stage]:
             raise RuntimeError(f"the app sent {kind!r} {self.stage.value}; {self._expected()}")
+        act = self.understand(kind, event)  # also if the client has gone: a wrong event is one all the same
         if not self.gone:
             with contextlib.suppress(BrokenPipeError):
-                self.act(kind, event)
+                act()
                 return
         self._told = True
         if kind != "websocket.close":  # which the app may send to clean up
             raise ClientDisconnect(f"the app sent {kind!r}, and the client has gone")
 
-    def act(self, kind: str, event: Event) -> None:
-        """Do what an event asks for. Raises :exc:`BrokenPipeError` if the client has gone."""
-        if kind == self.start_event:
-            self._start(event)
-        else:
-            assert kind == self.body_event
-            self._body(event)
+    def understand(self, kind: str, event: Event) -> Callable[[], None]:
+        """Check an event; return what it asks for, which raises :exc:`BrokenPipeError` if the client has gone.
 
-    def _start(self, event: Event) -> None:
-        status: int = field(event, "status", (int,), ...)
-        if not 200 <= status <= 599:
-            raise ValueError(f"the 'status' of {event['type']!r} is from 200 to 599, not {status}")
-        self.respond(int(status), headers_of(event))
+        Raises:
+            TypeError, ValueError: the event is not as ASGI wants it.
+        """
+        if kind == self.start_event:
+            status: int = field(event, "status", (int,), ...)
+            if not 200 <= status <= 599:
+                raise ValueError(f"the 'status' of {kind!r} is from 200 to 599, not {status}")
+            return partial(self.respond, int(status), headers_of(event))
+        assert kind == self.body_event
+        body = field(event, "body", (bytes, bytearray, memoryview), b"")
+        return partial(self._body, body, more=bool(event.get("more_body")))
 
     def respond(self, status: int, headers: Headers) -> None:
         """Begin a response."""
@@ -135,11 +144,10 @@ class Call:
         self.stage = Stage.RESPONDING
         self.answered.set()
 
-    def _body(self, event: Event) -> None:
-        body = field(event, "body", (bytes, bytearray, memoryview), b"")
+    def _body(self, body: bytes, *, more: bool) -> None:
         if not self._head_only:
             self.server.write_now(body)
-        if not event.get("more_body"):
+        if not more:
             self.end_response()
 
     def end_response(self) -> None:
@@ -218,7 +226,7 @@ class Call:
                 raise httpx2.RemoteProtocolError("the call of the app was cancelled before it had answered")
             return httpx2.Response(500, text="Internal Server Error")
         status, headers = self.head
-        extensions = {"http_version": b"HTTP/1.1"}
+        extensions = {"http_version": b"HTTP/1.1", **self.extensions}
         return httpx2.Response(status, headers=headers, stream=_Body(self), extensions=extensions)
 
     def raise_failure(self) -> None:
@@ -234,15 +242,13 @@ class Call:
 
 
 def _says_gone(error: BaseException) -> bool:
-    """It is our own exception, or what a framework makes of it or of the event: an exception of that name.
+    """It is our own exception, or what a framework makes of it or of the event, which goes by one of two names.
 
-    A RuntimeError is a complaint instead: the app has gone on in spite of what it was told.
+    What an app itself raises from one of them, or calls by another name, is an error of its own.
     """
-    if isinstance(error, ClientDisconnect):
-        return True
-    if "Disconnect" in type(error).__name__ and not isinstance(error, RuntimeError):
-        return True
-    return error.__cause__ is not None and all(map(_says_gone, leaves(error.__cause__)))
+    if str(error) in _WRAPPED and error.__cause__ is not None:
+        return all(map(_says_gone, leaves(error.__cause__)))
+    return isinstance(error, ClientDisconnect) or any(kind.__name__ in _GONE for kind in type(error).__mro__)
 
 
 class _Body(httpx2.AsyncByteStream):

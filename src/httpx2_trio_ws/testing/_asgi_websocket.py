@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx2
@@ -89,16 +90,13 @@ class WebSocketCall(Call):
         self._events: deque[tuple[Event, int]] = deque([({"type": "websocket.connect"}, 0)])
         self._waiting_bytes = 0
         self._disconnect: Event | None = None
-        self._disconnect_given = False
         self._news = News()
 
     # -- the app's side ------------------------------------------------------------------------
 
     async def receive(self) -> Event:
-        """The next event. The last one is that the connection is over; another call is an error then."""
+        """The next event. The last one is that the connection is over; who asks again is told so again."""
         await checkpoint()
-        if self._disconnect_given:
-            raise RuntimeError("the app called receive() after it was given 'websocket.disconnect'")
         with self._in_call():
             await self._news.wait_until(lambda: bool(self._events or self._disconnect))
         if self._events:
@@ -106,51 +104,54 @@ class WebSocketCall(Call):
             self._waiting_bytes -= size
             self._news.tell()
             return event
-        self._told = self._disconnect_given = True
+        self._told = True
         assert self._disconnect is not None
         return dict(self._disconnect)
 
-    def act(self, kind: str, event: Event) -> None:
-        """Do what an event asks for."""
+    def understand(self, kind: str, event: Event) -> Callable[[], None]:
+        """Check an event; return what it asks for."""
         if kind == "websocket.accept":
-            self._accept(event)
-        elif kind == "websocket.send":
-            self._send(event)
-        elif kind == "websocket.close":
-            self._close(event)
-        else:
-            super().act(kind, event)
+            headers = headers_of(event, refused=_OWN_HEADERS)
+            subprotocol = field(event, "subprotocol", (str,), None)
+            if subprotocol is not None:
+                headers.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
+            return partial(self._accept, headers)
+        if kind == "websocket.send":
+            return self._understand_message(event)
+        if kind == "websocket.close":
+            code: int = field(event, "code", (int,), 1000)
+            reason: str = field(event, "reason", (str,), "")
+            if self.stage is not Stage.WAITING:
+                check_close(code, reason)
+            return partial(self._close, code, reason)
+        return super().understand(kind, event)
 
-    def _accept(self, event: Event) -> None:
-        headers = headers_of(event, refused=_OWN_HEADERS)
-        subprotocol = field(event, "subprotocol", (str,), None)
-        if subprotocol is not None:
-            headers.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
+    def _understand_message(self, event: Event) -> Callable[[], None]:
+        text = field(event, "text", (str,), None)
+        data = field(event, "bytes", (bytes, bytearray, memoryview), None)
+        if (text is None) == (data is None):
+            raise TypeError(f"'websocket.send' has one of 'text' and 'bytes', and not both, unlike {event!r}")
+        return partial(
+            self._send, Opcode.BINARY if text is None else Opcode.TEXT, bytes(data) if text is None else text.encode()
+        )
+
+    def _accept(self, headers: list[tuple[bytes, bytes]]) -> None:
         own = [(name.encode("ascii"), value.encode("latin-1")) for name, value in self._answer.headers.raw_items()]
         self.head = (101, [*own, *headers])
         self.stage = Stage.OPEN
         self._start_soon(self._read)
         self.answered.set()
 
-    def _send(self, event: Event) -> None:
-        text = field(event, "text", (str,), None)
-        data = field(event, "bytes", (bytes, bytearray, memoryview), None)
-        if (text is None) == (data is None):
-            raise TypeError(f"'websocket.send' has one of 'text' and 'bytes', and not both, unlike {event!r}")
-        if text is not None:
-            self._protocol.send_text(text.encode())
-        else:
-            self._protocol.send_binary(bytes(data))
+    def _send(self, opcode: Opcode, data: bytes) -> None:
+        (self._protocol.send_text if opcode is Opcode.TEXT else self._protocol.send_binary)(data)
         self._flush()
 
-    def _close(self, event: Event) -> None:
-        code: int = field(event, "code", (int,), 1000)
-        reason: str = field(event, "reason", (str,), "")
+    def _close(self, code: int, reason: str) -> None:
         if self.stage is Stage.WAITING:
+            self.extensions["websocket_close"] = (code, reason)
             self.respond(403, [(b"content-length", b"0")])
             self.end_response()
         else:
-            check_close(code, reason)
             self._send_close(code, reason)
             self._over(code, reason)
 
@@ -213,7 +214,7 @@ class WebSocketCall(Call):
                 self._protocol.fail(1007, "text is not valid UTF-8")
                 self._lost()
                 return
-        event: Event = {"type": "websocket.receive", "text": text, "bytes": None if self._is_text else data}
+        event: Event = {"type": "websocket.receive", **({"bytes": data} if text is None else {"text": text})}
         self._events.append((event, len(data)))
         self._waiting_bytes += len(data)
         self._news.tell()
