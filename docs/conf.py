@@ -64,7 +64,8 @@ suppress_warnings = ["ref.python"]  # a name that two modules have is linked to 
 nitpick_ignore_regex = [
     ("py:.*", r"(websockets|httpx2\._\w+)\..*"),
     # The short forms that autodoc shows for names of other projects, and type variables.
-    ("py:(class|exc)", r"(App|Handler|Respond|.*\._session\.Session|(.*\.)?[ST]|.*\.Unpack)"),
+    ("py:(class|exc|obj)", r"(App|Handler|Respond|_?Source|WhenFull|.*\._session\.Session|(.*\.)?[A-Z]|.*\.Unpack)"),
+    ("py:(class|exc|obj)", r"httpx2_trio_ws\._\w+\..*"),  # what public classes are made of
     ("py:class", r"(\w+Types|UseClientDefault)"),
     ("py:(class|exc)", r"(\w+Error|\w+Exception|EndOfChannel|EndOfStream)"),
 ]

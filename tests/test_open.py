@@ -303,6 +303,7 @@ def test_the_signature_shows_the_options(name: str) -> None:
     options = {key: parameter for key, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
     assert set(options) == set(OpenOptions.__annotations__)
     assert options["queue_size"].default == 512
+    assert options["queue_size"].annotation == "int"  # as it is written; help() would show a ForwardRef otherwise
     assert options["auth"].default is httpx2.USE_CLIENT_DEFAULT
     assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values())
     positional = [key for key in parameters if key not in options]

@@ -144,15 +144,19 @@ def with_options(function: F, *, without: str = "") -> F:
     signature = inspect.signature(function)
     named = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     options = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=OpenOptions.__annotations__[name]
-        )
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_written(name))
         for kind in (HandshakeOptions, SessionOptions)
         for name, default in ((field.name, field.default) for field in fields(kind))
         if name != without
     ]
     function.__signature__ = signature.replace(parameters=[*named, *options])  # type: ignore[attr-defined]
     return function
+
+
+def _written(name: str) -> object:
+    """The annotation of an option as it stands above, as the other parameters' are; typing keeps a wrapper of it."""
+    annotation = OpenOptions.__annotations__[name]
+    return getattr(annotation, "__forward_arg__", annotation)
 
 
 def _check_count(name: str, value: object) -> None:
