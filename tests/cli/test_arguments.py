@@ -79,7 +79,7 @@ def test_values(arguments: list[str], name: str, value: object) -> None:
         (["--wait", "nan"], "seconds, 0 or more, or inf, are wanted, not 'nan'"),
         (["--serve", "65536"], "a port is a number from 0 to 65535, not '65536'"),
         (["--serve", "0", URL], "--serve runs a server and takes no URL"),
-        (["--http-version", "2", URL], "WebSocket over HTTP/2 (RFC 8441) is not supported"),
+        (["--http-version", "3", URL], "argument --http-version: invalid choice: '3'"),
         (["--ping", "--count", "3", URL], "for N pings write --ping N"),
         (["--ping", "--output", "raw", URL], "--output raw"),
         (["--count", "three", URL], "argument --count: a whole number, 1 or more, is wanted, not 'three'"),
@@ -165,4 +165,4 @@ def test_the_client_uses_the_public_library_only() -> None:
     names = {alias.name for node in imports if node.module == "httpx2_trio_ws" for alias in node.names}
     assert "open_websocket" in names <= {*httpx2_trio_ws.__all__, "__version__"}
     faces = {node.module for node in imports if (node.module or "").startswith("httpx2_trio_ws.")}
-    assert faces == {"httpx2_trio_ws.proxies"}
+    assert faces == {"httpx2_trio_ws.http2", "httpx2_trio_ws.proxies"}

@@ -57,6 +57,8 @@ def test_messages_that_are_sent(terminal: Pair, tmp_path: Path) -> None:
         ("/binary xy", "not sent: /binary wants pairs"),
         ("/binary @/no/such", "not sent: /no/such: No such file or directory"),
         ("/text @/", "not sent: /: Is a directory"),
+        (f"/ping {'x' * 126}", "not sent: "),
+        (f"/pong {'x' * 126}", "not sent: "),
         ("/close now", "/close wants a code, such as 1000 or 4000, before a reason"),
         ("/close 1006", "1006"),
         (f"/close 1000 {'x' * 124}", "123"),
@@ -79,7 +81,7 @@ def test_text_that_is_not_utf_8(terminal: Pair, tmp_path: Path) -> None:
 def test_help_lists_all(terminal: Pair) -> None:
     _, received, shown, _ = type_lines(terminal, "/help")
     assert received == []
-    for name in ("/help", "/text", "/json", "/binary", "/ping", "/stats", "/close", "//TEXT"):
+    for name in ("/help", "/text", "/json", "/binary", "/ping", "/pong", "/stats", "/close", "//TEXT"):
         assert f"\n{name}" in shown
 
 
@@ -103,7 +105,7 @@ def test_pings_and_figures(terminal: Pair) -> None:
             connection.recv()
 
     with websocket_server(handle) as url:
-        terminal.type(b"/ping\nhello\n")
+        terminal.type(b"/pong x\n/ping x\nhello\n")
         assert __main__.main([url, "--plain", "--count", "1"]) == 0
         shown.append(terminal.seen().decode())
         terminal.type(b"/stats\nhello\n")

@@ -220,7 +220,7 @@ def complete(text: str) -> list[str]:
 
 def test_completions(tmp_path: Path) -> None:
     (tmp_path / "image.png").touch()
-    assert complete("/") == ["/help", "/text", "/json", "/binary", "/ping", "/stats", "/close"]
+    assert complete("/") == ["/help", "/text", "/json", "/binary", "/ping", "/pong", "/stats", "/close"]
     assert complete("/b") == ["/binary"]
     assert complete(f"/binary @{tmp_path}/im") == ["age.png"]
     assert complete("/close 100") == ["1000", "1001", "1003", "1007", "1008", "1009"]

@@ -46,7 +46,7 @@ def test_queries(target: str, shown: str) -> None:
 def test_request() -> None:
     headers = [(b"Host", b"example.com"), (b"Authorization", b"Basic YTpi"), (b"X-Odd", b"\x9b2J")]
     request = httpx2.Request("GET", "http://example.com/a?key=b&c=d", headers=headers)
-    assert show_request(request) == (
+    assert show_request(request, "1.1") == (
         "> GET /a?key=***&c=d HTTP/1.1\n> Host: example.com\n> Authorization: Basic ***\n> X-Odd: \\x9b2J"
     )
 

@@ -76,10 +76,6 @@ def parse(arguments: Sequence[str]) -> Options:
         command.error("--serve runs a server and takes no URL")
     if options.url is None and not _for_demonstration(command, options):
         command.error("the URL is missing; without one, only --serve or --timeout may be given")
-    if options.http_version == "2":
-        command.error(
-            "WebSocket over HTTP/2 (RFC 8441) is not supported; over HTTP/1.1 it works with any server that has both"
-        )
     if options.ping is not None and (options.count is not None or options.execute or options.output == "raw"):
         command.error("with --ping, --count, -x and --output raw have no meaning; for N pings write --ping N")
     if options.key is not None and options.cert is None:
@@ -154,7 +150,7 @@ def _add_connection(group: Any) -> None:
     add("--ca", metavar="PATH", help="a file or a folder of certificates to trust, in place of the usual ones")
     add("--cert", metavar="FILE", help="the client's certificate, in PEM; its key as well, unless there is --key")
     add("--key", metavar="FILE", help="the key of --cert; asks for a password that it needs")
-    add("--http-version", choices=["1.1", "2"], default="1.1", help="2 is not supported, and says so")
+    add("--http-version", choices=["1.1", "2"], default="1.1", help="2: over HTTP/2 (RFC 8441), with the extra [http2]")
 
 
 def _add_session(group: Any) -> None:

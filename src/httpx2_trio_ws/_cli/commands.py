@@ -40,7 +40,8 @@ COMMANDS = {
     "/text": Command("TEXT|@FILE", "send a text message, also from a file"),
     "/json": Command("JSON|@FILE", "send it if it is JSON; alone: lay out what arrives, or leave it as it came"),
     "/binary": Command("HEX|@FILE", "send a binary message, such as /binary 00 ff or /binary @image.png"),
-    "/ping": Command("", "send a ping and print its round trip"),
+    "/ping": Command("[TEXT]", "send a ping and print its round trip"),
+    "/pong": Command("[TEXT]", "send a pong, which nothing answers"),
     "/stats": Command("", "what the session has sent and received"),
     "/close": Command("[CODE [REASON]]", "close the session, with 1000 or another code"),
 }
@@ -93,6 +94,7 @@ class Commands:
             "/json": self._json,
             "/binary": self._binary,
             "/ping": self._ping,
+            "/pong": self._pong,
             "/stats": self._stats,
             "/close": self._close,
         }
@@ -139,8 +141,17 @@ class Commands:
         lines = [f"{call:<{width}}  {what}" for call, what in calls.items()]
         self.screen.note("\n".join([*lines, f"{'//TEXT':<{width}}  send /TEXT, which is no command"]))
 
-    async def _ping(self, _: str) -> None:
-        self.nursery.start_soon(self._show_pong, await self.ws.ping())
+    async def _ping(self, rest: str) -> None:
+        try:
+            self.nursery.start_soon(self._show_pong, await self.ws.ping(rest.encode()))
+        except ValueError as exc:  # too long, or one like it is on its way
+            raise WrongCommand(f"not sent: {exc}") from None
+
+    async def _pong(self, rest: str) -> None:
+        try:
+            await self.ws.pong(rest.encode())
+        except ValueError as exc:
+            raise WrongCommand(f"not sent: {exc}") from None
 
     async def _show_pong(self, waiter: PongWaiter) -> None:
         self.screen.note(f"pong: time={await waiter * 1000:.3f} ms")

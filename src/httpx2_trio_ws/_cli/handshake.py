@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _SECRET = re.compile(r"auth|cookie|key|passw|secret|session|sig|token", re.IGNORECASE)
 # Sent in the clear by design: they say nothing of who sends them.
 _NO_SECRET = {"sec-websocket-key", "www-authenticate", "proxy-authenticate"}
+_ONLY_HTTP1 = ("connection", "upgrade", "host", "sec-websocket-key")
 _IN_QUERY = re.compile(r"([?&])([^=&#]*)=([^&#]*)")
 
 # So much of a refusal's body is shown.
@@ -20,12 +21,15 @@ _BODY_LINES = 20
 _BODY_CHARACTERS = 2000
 
 
-def show_request(request: httpx2.Request) -> str:
-    """The request line and the headers."""
+def show_request(request: httpx2.Request, http_version: str) -> str:
+    """The request line and the headers, as the version of HTTP has them."""
     target = request.url.raw_path.decode("ascii", "replace")
-    return "\n".join(
-        [f"> {request.method} {escape_line(elide_query(target))} HTTP/1.1", *_headers(">", request.headers)]
-    )
+    method, headers = request.method, request.headers.copy()
+    if http_version == "2":  # RFC 8441 §5
+        method = "CONNECT"
+        for name in _ONLY_HTTP1:
+            headers.pop(name, None)
+    return "\n".join([f"> {method} {escape_line(elide_query(target))} HTTP/{http_version}", *_headers(">", headers)])
 
 
 def show_response(response: httpx2.Response) -> str:

@@ -42,10 +42,13 @@ CLOSE_SECONDS = 5
 
 _EXPLAINED = (WebSocketException, httpx2.RequestError, ValueError, TypeError, httpx2.InvalidURL, ImportError)
 _SOCKS = "for a SOCKS proxy: pip install 'httpx2-trio-ws[socks]'"
+_HTTP2 = "for --http-version 2: pip install 'httpx2-trio-ws[http2]'"
 
 # What the library calls by the names of its arguments has other names here.
 _FLAGS = {
     "a transport of httpx2_trio_ws.proxies": "--proxy",
+    "http1=False": "--http-version 2",
+    "http1=True": "--http-version 1.1",
     "max_message_size_bytes": "--max-size",
     "handshake_timeout_seconds": "--timeout",
     "follow_redirects=True": "-L",
@@ -130,21 +133,15 @@ def _headers(options: Options) -> list[tuple[str, str]]:
 def _http_client(options: Options, note: Callable[[str], None]) -> httpx2.AsyncClient:
     """The client of the handshake.
 
-    Another version of HTTP needs its transport here, and :func:`parse` to let its number pass.
-
     Raises:
-        Stop: a file of certificates cannot be read.
+        Stop: a file of certificates cannot be read, or an extra is not installed.
     """
     hooks: dict[str, list[Callable[..., Any]]] = {}
     if options.verbose:
-        shown = _Shown(note)
+        shown = _Shown(note, options.http_version)
         hooks = {"request": [shown.request], "response": [shown.response]}
     context = _tls(options)
-    transport: httpx2.AsyncBaseTransport | None = None
-    if options.unix_socket is not None:
-        transport = httpx2.AsyncHTTPTransport(uds=options.unix_socket, verify=context)
-    elif re.match(r"https?://", options.proxy or ""):
-        transport = AsyncTunnelTransport(options.proxy or "", verify=context)
+    transport = _transport(options, context)
     return httpx2.AsyncClient(
         auth=options.auth,
         cookies=dict(options.cookie),
@@ -155,6 +152,21 @@ def _http_client(options: Options, note: Callable[[str], None]) -> httpx2.AsyncC
         timeout=None,  # that of the whole handshake is enough
         event_hooks=hooks,
     )
+
+
+def _transport(options: Options, context: ssl.SSLContext) -> httpx2.AsyncBaseTransport | None:
+    """What carries the connection; ``None`` for httpx2's own, with what the environment says of proxies."""
+    if options.http_version == "2":
+        try:
+            from httpx2_trio_ws.http2 import HTTP2Transport  # noqa: PLC0415 (an extra)
+        except ImportError:
+            raise Stop(USAGE, _HTTP2) from None
+        return HTTP2Transport(context, http1=False, proxy=options.proxy, uds=options.unix_socket)
+    if options.unix_socket is not None:
+        return httpx2.AsyncHTTPTransport(uds=options.unix_socket, verify=context)
+    if options.proxy is not None and re.match(r"https?://", options.proxy):
+        return AsyncTunnelTransport(options.proxy, verify=context)
+    return None
 
 
 def _tls(options: Options) -> ssl.SSLContext:
@@ -223,11 +235,12 @@ def _advice(response: httpx2.Response, options: Options) -> str:
 class _Shown:
     """Shows each request and response of the handshake."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
+    def __init__(self, note: Callable[[str], None], http_version: str) -> None:
         self._note = note
+        self._http_version = http_version
 
     async def request(self, request: httpx2.Request) -> None:
-        self._note(handshake.show_request(request))
+        self._note(handshake.show_request(request, self._http_version))
 
     async def response(self, response: httpx2.Response) -> None:
         self._note(handshake.show_response(response))
