@@ -110,8 +110,6 @@ def _parameters(values: list[str]) -> dict[str, str | None] | None:
                 return None
         elif parameter not in ("server_max_window_bits", "client_max_window_bits") or value not in _BITS:
             return None
-        elif parameter.startswith("client") and value == "8":
-            return None  # zlib cannot compress so
     return parameters if name.strip(" \t") == "permessage-deflate" else None
 
 

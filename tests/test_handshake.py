@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
+import zlib
 from typing import Any
 
 import httpx2
 import pytest
+from websockets.frames import Frame, Opcode
 
 from httpx2_trio_ws import WebSocketUpgradeError
 from httpx2_trio_ws._handshake._rules import (
@@ -142,7 +145,7 @@ def test_subprotocols_of_a_wrong_type(wrong: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [[""], ["a b"], ["a,b"], ["a/b"], ["ä"], ["a\r\nX: y"], ["a", "b", "a"]])
 def test_subprotocols_with_a_wrong_value(wrong: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"must be a token|a subprotocol occurs twice in"):
+    with pytest.raises(ValueError, match=r"must be a token|has been there before"):
         check_subprotocols(wrong)
 
 
@@ -245,6 +248,41 @@ def test_deflate_with_invalid_parameters(chosen: str) -> None:
     assert "its handshake is invalid" in refused(answer(Sec_WebSocket_Extensions=chosen))
 
 
+@pytest.mark.parametrize("written", ["=8", '="8"', " = 8 ; server_max_window_bits=8"])
+def test_a_window_that_zlib_has_not(written: str) -> None:
+    """It is legal (RFC 7692 §7.1.2.2). What is sent then refers to nothing before it."""
+    response = answer(Sec_WebSocket_Extensions=f"permessage-deflate; client_max_window_bits{written}")
+    deflate = check_response(response, HandshakeOptions()).deflate
+    assert deflate is not None
+    data = b"abc" * 10_000
+    sent = bytes(deflate.encode(Frame(Opcode.BINARY, data)).data)
+    assert len(sent) > len(data)
+    assert zlib.decompressobj(wbits=-8).decompress(sent + b"\0\0\xff\xff") == data
+
+
+def test_no_context_takeover() -> None:
+    options = HandshakeOptions(compression="deflate-no-context-takeover")
+    offer = request_headers(options)["Sec-WebSocket-Extensions"]
+    assert offer.split("; ")[1:3] == ["server_no_context_takeover", "client_no_context_takeover"]
+    chosen = "permessage-deflate; server_no_context_takeover"
+    deflate = check_response(answer(Sec_WebSocket_Extensions=chosen), options).deflate
+    assert deflate is not None
+    assert deflate.remote_no_context_takeover
+    assert deflate.local_no_context_takeover
+    with pytest.raises(WebSocketUpgradeError, match="Unsupported extension"):
+        check_response(answer(Sec_WebSocket_Extensions="permessage-deflate"), options)
+
+
+@pytest.mark.parametrize(("offered", "why"), [(None, "none was offered"), (["a"], "not among those offered")])
+def test_a_subprotocol_out_of_nowhere(offered: list[str] | None, why: str) -> None:
+    assert (
+        f"it chose the subprotocol 'x', {why}"
+        in f"{refused(answer(Sec_WebSocket_Protocol='x'), subprotocols=offered)}".replace("and none", "none").replace(
+            "which was not", "not"
+        )
+    )
+
+
 def test_deflate_that_was_not_offered() -> None:
     assert "its handshake is invalid" in refused(
         answer(Sec_WebSocket_Extensions="permessage-deflate"), compression=None
@@ -260,6 +298,7 @@ def test_a_transport_without_a_network_stream() -> None:
 async def test_a_response_that_was_closed_on_the_way() -> None:
     response = answer()
     await response.aclose()
+    response.elapsed = dt.timedelta(1)  # as the client has it, where the response was open when it came
     assert "an event hook or the authentication must not read or close" in refused(response)
 
 
@@ -272,7 +311,7 @@ async def test_a_response_that_was_closed_on_the_way() -> None:
         (426, {}, "the Upgrade header did not reach it; a proxy on the way may have removed it"),
         (200, {}, "is http://h/path a WebSocket endpoint?"),
         (302, {"Location": "/x"}, "a redirect to '/x'; pass follow_redirects=True to follow it"),
-        (302, {"Location": "//u:secret@other/x?y"}, "a redirect to '//other/x?y'; pass follow_redirects=True"),
+        (302, {"Location": "//u:secret@other/x?y"}, "a redirect to '//other/x?…'; pass follow_redirects=True"),
         (302, {}, "refused the WebSocket with 302 Found"),
         (404, {}, "refused the WebSocket with 404 Not Found"),
         (599, {}, "refused the WebSocket with 599"),

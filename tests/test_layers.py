@@ -27,9 +27,10 @@ HTTP2 = [module for module in MODULES if module.startswith("_http2/")]
 
 # The rooms of the package, from the ground up, and from which of those beneath each imports; for type checkers, too.
 # A module that lies in no folder is a room of its own; the faces are what users import.
-GROUND = {"_exceptions", "_instruments", "_options", "_protocol"}
+GROUND = {"_exceptions", "_instruments", "_options", "_protocol", "_texts"}
 ROOMS: dict[str, set[str]] = {
-    "_exceptions": set(),
+    "_texts": set(),
+    "_exceptions": {"_texts"},
     "_protocol": set(),
     "_instruments": {"_exceptions", "_protocol"},
     "_options": {"_instruments"},
@@ -38,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "_runtime": {"_carriers"},
     "_core": GROUND,
     "_http2_transport": {"_carriers", "_http2", "_protocol", "_runtime"},
-    "_handshake": {"_exceptions", "_options", "_runtime"},
+    "_handshake": {"_exceptions", "_options", "_runtime", "_texts"},
     "_tunnel": {"_handshake"},
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
     "_sync": {*GROUND, "_core", "_handshake"},

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 
+import httpcore2
 import httpx2
 import pytest
 import trio
 
 from httpx2_trio_ws import OpenOptions, WebSocketHandshakeTimeout, WebSocketUpgradeError, open_websocket
+from httpx2_trio_ws._handshake._request import prepare
+from httpx2_trio_ws._runtime._trio import TRIO
 
 from .handshake_support import Request, new_client, one_connection, site, switch
+from .memory import accept_key
 from .servers import tcp_server
 
 
@@ -141,3 +145,58 @@ async def test_cancelling_during_the_handshake_leaves_nothing() -> None:
         await server.idle()
         async with open_websocket(client, server.url):
             pass
+
+
+@pytest.mark.parametrize("on_client", [False, True])
+async def test_a_timeout_that_somebody_has_set_is_named(on_client: bool) -> None:
+    async with site(lambda _: b"") as server, new_client(**({"timeout": 0.05} if on_client else {})) as client:
+        given: OpenOptions = {} if on_client else {"timeout": 0.05}
+        with pytest.raises(
+            httpx2.ReadTimeout, match=r"waiting for the answer of 127\.0\.0\.1 took longer than 0\.05 s"
+        ):
+            async with open_websocket(client, server.url, **given):
+                raise AssertionError
+
+
+async def test_a_slow_answer_is_waited_for_as_long_as_the_handshake_may_take(client: httpx2.AsyncClient) -> None:
+    """httpx2's default for reads is no limit of ours."""
+    for options, read in ({}, None), ({"timeout": 5}, 5), ({"handshake_timeout_seconds": None}, 5):
+        request = prepare(TRIO, client, "ws://h", options).request  # type: ignore[arg-type]
+        assert request.extensions["timeout"]["read"] == read
+
+
+async def test_a_mocked_101() -> None:
+    """As tests of httpx2's own sessions write it: the response is made without a stream, and so is closed from the start."""
+
+    class Stream(httpcore2.AsyncNetworkStream):
+        sent = b"\x81\x02hi\x88\x02\x03\xe8"
+        closed = False
+
+        async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (its signature)
+            await trio.lowlevel.checkpoint()
+            data, self.sent = self.sent, b""
+            return data
+
+        async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+            pass
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+        def get_extra_info(self, info: str) -> None:
+            return None
+
+    stream = Stream()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        headers = {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Accept": accept_key(request.headers["Sec-WebSocket-Key"]),
+        }
+        return httpx2.Response(101, headers=headers, extensions={"network_stream": stream})
+
+    transport = httpx2.MockTransport(answer)
+    async with httpx2.AsyncClient(transport=transport) as client, open_websocket(client, "ws://h") as ws:
+        assert await ws.receive() == "hi"
+    assert stream.closed

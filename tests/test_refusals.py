@@ -218,7 +218,59 @@ async def test_a_refusal_can_be_copied_and_pickled() -> None:
                 raise AssertionError
     for again in (copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
         assert type(again) is WebSocketUpgradeError
-        assert str(again) == str(caught.value) == "the server refused the WebSocket with 404 Not Found"
+        assert str(again) == str(caught.value) == 'the server refused the WebSocket with 404 Not Found: it says "why"'
         assert again.response is not None
         assert (again.response.status_code, again.response.text) == (404, "why")
         assert again.response.request.url == httpx2.URL(server.url.replace("ws:", "http:"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "said"),
+    [
+        (["Content-Type: text/plain"], b"missing subprotocol\n", ': it says "missing subprotocol"'),
+        (["Content-Type: application/problem+json"], b'{\n "detail": "no"}', ': it says "{ "detail": "no"}"'),
+        (
+            ["Content-Type: text/html; charset=utf-8"],
+            b"<head><TITLE>400 The plain HTTP request was sent to HTTPS port</TITLE></head>",
+            ': it says "400 The plain HTTP request was sent to HTTPS port"',
+        ),
+        (["Content-Type: text/html"], b"<title>404 Not Found</title>", "404 Not Found"),
+        (["Content-Type: text/html"], b"<p>", "404 Not Found"),
+        (["Content-Type: image/png"], b"png", "404 Not Found"),
+        ([], b"\xff\xfe", "404 Not Found"),
+        ([], b"a" * 201, f': it says "{"a" * 200}…"'),
+        ([], "\x1b]52;c;eA==\x07 \u202e".encode(), r': it says "\x1b]52;c;eA==\x07 \u202e"'),
+    ],
+)
+async def test_what_the_body_says_is_told(lines: list[str], body: bytes, said: str) -> None:
+    async with site(lambda _: response("404 Not Found", *lines, body=body)) as server, new_client() as client:
+        with pytest.raises(WebSocketUpgradeError) as caught:
+            async with open_websocket(client, server.url):
+                raise AssertionError
+    assert str(caught.value).endswith(said)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "zlib", "idna", "punycode", "undefined", "no-such", "rot13", "hex"])
+async def test_a_charset_that_is_none(charset: str) -> None:
+    refused = await answered(f"Content-Type: text/plain; charset={charset}", body=b"not so")
+    assert isinstance(refused.text, str)
+    assert refused.content == b"not so"
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "400 Bad Request"])
+@pytest.mark.parametrize(("headers", "hint"), [(None, True), ({"Origin": "https://a"}, False)])
+async def test_an_origin_may_be_missing(status: str, headers: dict[str, str] | None, hint: bool) -> None:
+    async with site(lambda _: response(status, body=b"")) as server, new_client() as client:
+        with pytest.raises(WebSocketUpgradeError) as caught:
+            async with open_websocket(client, server.url, headers=headers):
+                raise AssertionError
+    assert ("Origin" in str(caught.value)) is hint
+
+
+async def test_a_reason_phrase_that_a_terminal_would_act_on() -> None:
+    async with site(lambda _: response("404 \x1b[31mred", body=b"")) as server, new_client() as client:
+        with pytest.raises(WebSocketUpgradeError) as caught:
+            async with open_websocket(client, server.url):
+                raise AssertionError
+    assert str(caught.value).isprintable()

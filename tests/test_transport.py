@@ -127,6 +127,6 @@ async def test_a_socket_that_was_ready_for_nothing_is_waited_for_again(
 
 async def test_a_connection_closed_under_the_session() -> None:
     async with memory_session() as (ws, _):
-        await ws.response.aclose()
+        await ws.response.extensions["network_stream"].aclose()
         with pytest.raises(WebSocketNetworkError, match="lost without a close frame: ClosedResourceError"):
             await ws.receive()

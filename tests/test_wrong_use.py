@@ -109,8 +109,8 @@ async def test_reserved_headers_of_the_client() -> None:
 async def test_subprotocols() -> None:
     async with untouched() as client:
         await refused(TypeError, r"subprotocols is a list, such as \['chat'\], not a str", client, subprotocols="chat")
-        await refused(ValueError, "'a b' is no subprotocol", client, subprotocols=["a b"])
-        await refused(ValueError, "occurs twice", client, subprotocols=["a", "a"])
+        await refused(ValueError, r"subprotocols\[0\] is no subprotocol", client, subprotocols=["a b"])
+        await refused(ValueError, r"subprotocols\[1\] has been there before", client, subprotocols=["a", "a"])
 
 
 async def test_a_nursery_that_is_none() -> None:

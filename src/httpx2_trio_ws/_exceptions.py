@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Self
 import anyio
 import trio
 
+from ._texts import printable
+
 if TYPE_CHECKING:
     import httpx2
 
@@ -49,6 +51,7 @@ class WebSocketUpgradeError(WebSocketException):
     """
 
     def __init__(self, reason: str, response: httpx2.Response) -> None:
+        reason = printable(reason)
         super().__init__(reason, response)
         self.reason = reason
         self.response = response
@@ -163,4 +166,4 @@ def describe_close(code: int, reason: str) -> str:
     """``1001 (going away): back at noon``, for error messages."""
     name = _CODE_NAMES.get(code)
     text = f"{code} ({name})" if name else str(code)
-    return f"{text}: {reason}" if reason else text
+    return f"{text}: {printable(reason)}" if reason else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
@@ -28,7 +29,7 @@ class OpenOptions(TypedDict, total=False):
     """
 
     params: QueryParamTypes | None
-    """Query parameters, merged with the client's."""
+    """Query parameters, merged with the client's. If there are any, the URL's own query is dropped, as httpx2 does."""
     headers: HeaderTypes | None
     """Request headers, merged with the client's. Those of the handshake itself are refused."""
     cookies: CookieTypes | None
@@ -43,8 +44,12 @@ class OpenOptions(TypedDict, total=False):
     """httpx2's request extensions, such as ``{"trace": ...}`` or ``{"sni_hostname": ...}``."""
     subprotocols: Sequence[str] | None
     """Subprotocols to offer, the preferred first (RFC 6455 §1.9). ``None`` offers none."""
-    compression: Literal["deflate"] | None
-    """``"deflate"`` offers permessage-deflate (RFC 7692); ``None`` does not. Default ``"deflate"``."""
+    compression: Literal["deflate", "deflate-no-context-takeover"] | None
+    """``"deflate"`` offers permessage-deflate (RFC 7692); ``None`` does not. Default ``"deflate"``.
+
+    ``"deflate-no-context-takeover"`` compresses each message for itself (§7.1.1), so that no length tells of what an
+    earlier one said; a server that does not agree to it is not spoken with.
+    """
     max_message_size_bytes: int | None
     """The largest message to receive, in bytes after inflation. Default 1 MiB; ``None`` is no limit.
 
@@ -81,12 +86,16 @@ class HandshakeOptions:
     timeout: TimeoutTypes | UseClientDefault = httpx2.USE_CLIENT_DEFAULT
     extensions: Mapping[str, Any] | None = None
     subprotocols: Sequence[str] | None = None
-    compression: Literal["deflate"] | None = "deflate"
+    compression: Literal["deflate", "deflate-no-context-takeover"] | None = "deflate"
     handshake_timeout_seconds: float | None = 30
 
     def __post_init__(self) -> None:
-        if self.compression not in ("deflate", None):
-            raise ValueError(f'compression is "deflate" or None, not {self.compression!r}')
+        if self.compression not in ("deflate", "deflate-no-context-takeover", None):
+            raise ValueError(
+                f'compression is "deflate", "deflate-no-context-takeover" or None, not {self.compression!r}'
+            )
+        for name in ("params", "headers", "cookies", "subprotocols"):
+            _check_no_iterator(name, getattr(self, name))
         if not isinstance(self.follow_redirects, (bool, type(httpx2.USE_CLIENT_DEFAULT))):
             raise TypeError(f"follow_redirects must be a bool, not {self.follow_redirects!r}")
         _check_seconds("handshake_timeout_seconds", self.handshake_timeout_seconds, none=True, zero=False)
@@ -112,6 +121,7 @@ class SessionOptions:
             _check_seconds(name, getattr(self, name), none=True, zero=False)
         for name in ("close_timeout_seconds", "failure_grace_seconds"):
             _check_seconds(name, getattr(self, name), none=False, zero=True)
+        _check_no_iterator("instruments", self.instruments)
         if not all(isinstance(instrument, Instrument) for instrument in self.instruments):
             raise TypeError(f"instruments must be Instrument objects, in a sequence, not {self.instruments!r}")
 
@@ -129,14 +139,50 @@ def parse_options(options: OpenOptions) -> tuple[HandshakeOptions, SessionOption
     """
     for name in options:
         if name not in _HANDSHAKE | _SESSION:
-            close = difflib.get_close_matches(name, _HANDSHAKE | _SESSION, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"there is no option {name!r}{hint}")
+            raise TypeError(f"there is no option {name!r}{_hint(name)}")
     given: dict[str, Any] = dict(options)
     return (
         HandshakeOptions(**{name: given[name] for name in given if name in _HANDSHAKE}),
         SessionOptions(**{name: given[name] for name in given if name in _SESSION}),
     )
+
+
+# What other libraries call it.
+_ELSEWHERE = {
+    "open_timeout": "handshake_timeout_seconds",
+    "connect_timeout": "handshake_timeout_seconds",
+    "ping_interval": "keepalive_ping_interval_seconds",
+    "heartbeat": "keepalive_ping_interval_seconds",
+    "ping_timeout": "keepalive_ping_timeout_seconds",
+    "close_timeout": "close_timeout_seconds",
+    "disconnect_timeout": "close_timeout_seconds",
+    "max_size": "max_message_size_bytes",
+    "max_msg_size": "max_message_size_bytes",
+    "max_message_size": "max_message_size_bytes",
+    "max_queue": "queue_size",
+    "message_queue_size": "queue_size",
+    "additional_headers": "headers",
+    "extra_headers": "headers",
+    "protocols": "subprotocols",
+    "compress": "compression",
+}
+_WRITTEN_OUT = {
+    "origin": "write headers={'Origin': ...}",
+    "user_agent_header": "write headers={'User-Agent': ...}",
+    "proxy": "it is the client's: httpx2.AsyncClient(proxy=...)",
+    "ssl": "it is the client's: httpx2.AsyncClient(verify=...)",
+    "ssl_context": "it is the client's: httpx2.AsyncClient(verify=...)",
+    "verify": "it is the client's: httpx2.AsyncClient(verify=...)",
+    "receive_timeout": "put a cancel scope around receive(), such as trio.fail_after(seconds)",
+}
+
+
+def _hint(name: str) -> str:
+    if name in _WRITTEN_OUT:
+        return f"; {_WRITTEN_OUT[name]}"
+    known = _ELSEWHERE.get(name)
+    close = [known] if known else difflib.get_close_matches(name, _HANDSHAKE | _SESSION, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def with_options(function: F, *, without: str = "") -> F:
@@ -157,6 +203,12 @@ def _written(name: str) -> object:
     """The annotation of an option as it stands above, as the other parameters' are; typing keeps a wrapper of it."""
     annotation = OpenOptions.__annotations__[name]
     return getattr(annotation, "__forward_arg__", annotation)
+
+
+def _check_no_iterator(name: str, value: object) -> None:
+    """An iterator can be read once only, and these are read again: by a check, by the next attempt."""
+    if isinstance(value, Iterator):
+        raise TypeError(f"{name} is an iterator, which can be read only once; pass a list")
 
 
 def _check_count(name: str, value: object) -> None:

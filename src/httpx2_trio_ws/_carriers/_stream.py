@@ -29,6 +29,7 @@ class StreamCarrier:
 
     def __init__(self, response: httpx2.Response) -> None:
         self._response = response
+        self._made_closed = response.is_closed
         self._stream: Any = response.extensions["network_stream"]
         self._socket: Any = self._stream.get_extra_info("socket")
         self.had_room = False
@@ -59,4 +60,6 @@ class StreamCarrier:
         return len(part)
 
     async def aclose(self) -> None:
+        if self._made_closed:  # a mock's, made so, has nothing to close the stream with
+            await self._stream.aclose()
         await self._response.aclose()

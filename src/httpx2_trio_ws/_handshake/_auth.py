@@ -183,7 +183,9 @@ def _auth_of(client: AnyClient, request: httpx2.Request, auth: AuthTypes | UseCl
     if callable(auth):
         return httpx2.FunctionAuth(auth)
     if auth is not None:
-        raise TypeError(f"auth is a (user, password) tuple, a callable or an httpx2.Auth, not {auth!r}")
+        raise TypeError(
+            f"auth is a (user, password) tuple, a callable or an httpx2.Auth, not of type {type(auth).__name__}"
+        )
     url = request.url
     if url.username or url.password:
         return httpx2.BasicAuth(url.username, url.password)

@@ -9,13 +9,14 @@ import httpx2
 
 from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
 from httpx2_trio_ws._options import HandshakeOptions, OpenOptions, SessionOptions, parse_options
+from httpx2_trio_ws._texts import printable, shown, shown_text
 
 from ._auth import HandshakeAuth, auth_for
 from ._client import check_client
 from ._failures import failure, too_slow
 from ._proxies import ProxySteps
-from ._refusal import read_refusal
-from ._rules import Agreement, check_headers, check_response, http_url, renew_key, request_headers
+from ._refusal import complete, read_refusal
+from ._rules import Agreement, check_fields, check_headers, check_response, http_url, renew_key, request_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +38,7 @@ class Opening(NamedTuple):
 
     def ready(self, request: httpx2.Request) -> None:
         """Called with each request before it is sent."""
+        check_fields(request)
         renew_key(request)
         self.steps.ready(request)
 
@@ -66,21 +68,38 @@ def build_request(
     headers = request_headers(handshake)
     try:
         target = httpx2.URL(url)
+        if not target.scheme and client.base_url.scheme:
+            target = client.build_request("GET", target).url  # joined to the client's base_url
+        target = http_url(target)
     except httpx2.InvalidURL as exc:
-        raise ValueError(f"{url!r} is no URL: {exc}") from exc
-    if not target.scheme and client.base_url.scheme:
-        target = client.build_request("GET", target).url  # joined to the client's base_url
+        raise ValueError(f"{shown_text(str(url))!r} is no URL: {printable(str(exc))}") from exc
+    if target.fragment:
+        raise ValueError(f"the URL {shown(target)!r} has a fragment, which a WebSocket URL may not (RFC 6455 §3)")
     # httpx2 itself puts a Connection header into each client.
     check_headers([(name, value) for name, value in client.headers.multi_items() if name != "connection"])
-    return client.build_request(
+    request = client.build_request(
         "GET",
-        http_url(target),
-        params=handshake.params,
+        target,
+        params=handshake.params or None,
         headers=headers,
         cookies=handshake.cookies,
         timeout=handshake.timeout,
         extensions=extensions,
     )
+    check_fields(request)
+    if _is_patient(client, handshake):
+        request.extensions["timeout"]["read"] = None
+    return request
+
+
+def _is_patient(client: AnyClient, handshake: HandshakeOptions) -> bool:
+    """``handshake_timeout_seconds`` alone says how long to wait for the answer.
+
+    httpx2's own default for reads, 5 s, is for servers that answer at once; one that accepts a session may have a kernel
+    or a container to start first. A timeout that somebody has set applies.
+    """
+    unset = handshake.timeout is httpx2.USE_CLIENT_DEFAULT and "timeout" not in (handshake.extensions or {})
+    return unset and client.timeout == httpx2.Timeout(5.0) and handshake.handshake_timeout_seconds is not None
 
 
 # httpx2's steps between nothing and a connection on which it speaks HTTP.
@@ -148,8 +167,7 @@ async def shake_hands(opening: Opening) -> tuple[httpx2.Response, Agreement]:
                 raise auth.refusal
             return response, check_response(response, opening.handshake)
         except WebSocketUpgradeError as exc:
-            exc.response = await read_refusal(response, runtime, scope.deadline)
-            exc.args = (exc.reason, exc.response)
+            complete(exc, await read_refusal(response, runtime, scope.deadline))
             raise
     except BaseException:
         with runtime.cancel_scope(shield=True):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from httpx2_trio_ws._handshake._proxies import ProxySteps
-from httpx2_trio_ws._handshake._rules import renew_key
+from httpx2_trio_ws._handshake._rules import check_fields, renew_key
 
 from ._waiting import Signal
 
@@ -143,6 +143,7 @@ class Steps:
         Raises:
             httpx2.TimeoutException: it is too late.
         """
+        check_fields(request)
         renew_key(request)
         self.proxy.ready(request)
         left = self.deadline.at - time.monotonic()

@@ -13,7 +13,7 @@ from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgra
 from httpx2_trio_ws._handshake._auth import HandshakeAuth, auth_for
 from httpx2_trio_ws._handshake._client import check_client
 from httpx2_trio_ws._handshake._failures import failure, too_slow
-from httpx2_trio_ws._handshake._refusal import read_refusal_blocking, told_response
+from httpx2_trio_ws._handshake._refusal import complete, read_refusal_blocking, told_response
 from httpx2_trio_ws._handshake._request import build_request
 from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import parse_options
@@ -175,6 +175,5 @@ def _check(response: httpx2.Response, auth: HandshakeAuth, handshake: HandshakeO
             raise auth.refusal
         return check_response(response, handshake)
     except WebSocketUpgradeError as exc:
-        exc.response = read_refusal_blocking(response)
-        exc.args = (exc.reason, exc.response)
+        complete(exc, read_refusal_blocking(response))
         raise
