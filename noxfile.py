@@ -322,6 +322,14 @@ def autobahn(session: nox.Session) -> None:
 
 
 @nox.session(default=False, python=PYTHONS[1])
+def mutation(session: nox.Session) -> None:
+    """Make small mistakes in the package, one at a time, and see whether the tests notice: `nox -s mutation -- --seed 1`."""
+    install(session, "test")
+    session.run("pip", "uninstall", "-q", "-y", "httpx2-trio-ws")  # it is a changed copy that is tested
+    session.run("python", "mutation/run.py", *session.posargs)
+
+
+@nox.session(default=False, python=PYTHONS[1])
 def fuzz(session: nox.Session) -> None:
     """Fuzz the protocol, the handshake and HTTP/2 for a minute each, or for so many seconds: `nox -s fuzz -- 600`."""
     install(session, "fuzz")

@@ -35,3 +35,16 @@ def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     client = ssl.create_default_context()
     authority.configure_trust(client)
     return server, client
+
+
+OTHER_VERSION = "the page is about another version"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly which pages tell of other versions of libraries than are installed: they want to be written anew."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    behind = sorted({report.nodeid for report in skipped if OTHER_VERSION in str(report.longrepr)})
+    if behind:
+        terminalreporter.section("PAGES ARE BEHIND", sep="!", red=True, bold=True)
+        for name in behind:
+            terminalreporter.line(f"{OTHER_VERSION} of a library than is installed: {name}", red=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from benchmarks import driving, render
+from benchmarks import driving, plots, render
 from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Ends, WrongError
 from benchmarks.figures import TARGETS, Found, per_message
@@ -208,7 +208,6 @@ def test_memory_is_seen_to_grow() -> None:
 
 
 def test_the_same_figures_give_the_same_plots(tmp_path: Path) -> None:
-    plots = pytest.importorskip("benchmarks.plots", reason="plots need matplotlib")
     figures = {"wall_us": 1.0, "cpu_us": 2.0, "p99_us": 9.0}
     told = found(**{name: {"ours_trio": figures} for name in ("flood_125_text", "burst_125_text", "echo_125")})
     series = [Series("cost", "things", points=[(1, 1.0), (10, 10.0)])]
