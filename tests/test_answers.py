@@ -19,7 +19,7 @@ import trio
 from httpx2_trio_ws import WebSocketUpgradeError
 from httpx2_trio_ws import anyio as on_anyio
 from httpx2_trio_ws import sync as in_threads
-from httpx2_trio_ws._reconnecting._loop import leaves
+from httpx2_trio_ws._reconnecting._attempts import leaves
 
 from .handshake_support import client_context, server_context
 from .memory import accept_key
