@@ -136,8 +136,7 @@ class MergedCore(Generic[K, X]):
             WebSocketClosedError: the block has been left.
             Exception: what a source has failed with (``failures="raise"``), after its messages. The next call goes on.
         """
-        if self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
-            await self._runtime.checkpoint_if_cancelled()
+        await self._begin_call()
         waited = False
         while True:
             while self._turns:
@@ -150,7 +149,7 @@ class MergedCore(Generic[K, X]):
                             raise message.error
                         continue
                 self._gap = gap
-                await self._count_call(waited=waited)
+                self._budget = CALLS_PER_TURN if waited else self._budget - 1
                 return entry.name, cast("X", message)
             if self._closed or not (self._sources or self._stays_open):
                 if not waited:
@@ -160,6 +159,14 @@ class MergedCore(Generic[K, X]):
                 self._arrived = self._runtime.event()
             await self._arrived.wait()
             waited = True
+
+    async def _begin_call(self) -> None:
+        """Let others have their turn, if it is time, before anything is taken: so it may be cancelled."""
+        if self._budget <= 0:
+            self._budget = CALLS_PER_TURN
+            await self._runtime.checkpoint()
+        elif self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
+            await self._runtime.checkpoint_if_cancelled()
 
     def _take(self, entry: _Source) -> tuple[Any, bool]:
         """Its next item; then it is the others' turn."""
@@ -172,12 +179,6 @@ class MergedCore(Generic[K, X]):
             entry.room.set()
             entry.room = None
         return item
-
-    async def _count_call(self, *, waited: bool) -> None:
-        self._budget = CALLS_PER_TURN if waited else self._budget - 1
-        if self._budget <= 0:
-            self._budget = CALLS_PER_TURN
-            await self._runtime.shielded_checkpoint()
 
     def __aiter__(self) -> Self:
         return self

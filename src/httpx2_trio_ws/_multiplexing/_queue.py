@@ -157,7 +157,10 @@ class Queue(Generic[T]):
             SubscriptionOverflow: some were dropped here.
             Ended: no more will come.
         """
-        if self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
+        if self._budget <= 0:  # others have their turn before anything is taken: so it may be cancelled
+            self._budget = CALLS_PER_TURN
+            await self._runtime.checkpoint()
+        elif self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
             await self._runtime.checkpoint_if_cancelled()
         self._is_read = True
         waited = False
@@ -176,12 +179,5 @@ class Queue(Generic[T]):
             waited = True
         message, self.gap = self._items.popleft()
         self._make_room()
-        if waited:
-            self._budget = CALLS_PER_TURN
-        else:
-            self._budget -= 1
-            if self._budget <= 0:
-                self._budget = CALLS_PER_TURN
-                # After the message has been taken, so that the order of calls is kept.
-                await self._runtime.shielded_checkpoint()
+        self._budget = CALLS_PER_TURN if waited else self._budget - 1
         return message
