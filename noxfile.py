@@ -197,28 +197,32 @@ def soak(session: nox.Session) -> None:
     session.run("python", "soak/run.py", *(session.posargs or ["--sessions", "1000", "--seconds", "180"]))
 
 
+def lacking_programs() -> list[str]:
+    """The packages of the servers that this machine has not."""
+    return [package for program, package in REAL_PROGRAMS.items() if shutil.which(program, path=REAL_PATH) is None]
+
+
 @nox.session(tags=REST)
 def real(session: nox.Session) -> None:
     """Play the examples against real servers; install those where that may be. What cannot run is skipped, saying why."""
     install(session, "test", "real")
     tmp = Path(session.create_tmp()).resolve()
-    lacking = [package for program, package in REAL_PROGRAMS.items() if shutil.which(program, path=REAL_PATH) is None]
-    if lacking and shutil.which("apt-get") and os.geteuid() == 0:
+    bounded = partial(session.run, external=True, silent=True, success_codes=range(256))
+    within = ("timeout",) if os.name == "posix" and shutil.which("timeout") else None
+    if within and lacking_programs() and shutil.which("apt-get") and os.geteuid() == 0:
         # In this run level, the packages do not start their servers.
         env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        apt = ("timeout", "150", "apt-get", "-q", "-o", "Acquire::http::Timeout=20")
-        run = partial(session.run, external=True, silent=True, env=env, success_codes=range(256))
-        run(*apt, "update")
-        for package in lacking:  # each alone: one that is not to be had keeps none of the others away
-            run(*apt, "install", "-y", "--no-install-recommends", package)
-    if shutil.which("npm"):
-        npm = ("npm", "install", "--no-audit", "--no-fund", "--prefix", str(tmp / "node"), "socket.io")
-        session.run(*npm, external=True, silent=True, success_codes=range(256))
+        apt = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "Acquire::http::Timeout=20")
+        bounded(*within, "60", *apt, "update", env=env)
+        bounded(*within, "120", *apt, "install", *lacking_programs(), env=env)
+        for package in lacking_programs():  # one that is not to be had keeps none of the others away
+            bounded(*within, "20", *apt, "install", package, env=env)
+    if within and shutil.which("npm"):
+        bounded(*within, "60", "npm", "install", "--no-audit", "--no-fund", "--prefix", str(tmp / "node"), "socket.io")
     mitmproxy = tmp / "mitmproxy"
-    if not (mitmproxy / "bin/mitmdump").exists():
+    if within and not (mitmproxy / "bin/mitmdump").exists():
         session.run("python", "-m", "venv", str(mitmproxy))
-        pip = (str(mitmproxy / "bin/python"), "-m", "pip", "install", "-q", "mitmproxy")
-        session.run(*pip, external=True, success_codes=range(256))
+        bounded(*within, "90", str(mitmproxy / "bin/python"), "-m", "pip", "install", "-q", "mitmproxy")
     env = {
         "REAL_SERVERS": "1",
         "NODE_PATH": str(tmp / "node/node_modules"),

@@ -13,6 +13,7 @@ import trio
 
 import httpx2_trio_ws.anyio
 from httpx2_trio_ws import open_websocket
+from httpx2_trio_ws._handshake._proxies import reason
 from httpx2_trio_ws.reconnect import Backoff, RetryPolicy, reconnect
 from httpx2_trio_ws.sync import open_websocket as blocking_session
 
@@ -185,3 +186,11 @@ async def test_a_proxy_that_hangs_up_is_retried() -> None:
                         async with connection:
                             raise AssertionError
             assert asked == 3
+
+
+def test_errors_without_a_text() -> None:
+    """Their kind is told; a chain of causes may lead back to where it began."""
+    first, second = trio.BrokenResourceError(), httpx2.ConnectError("")
+    assert reason(first) == "BrokenResourceError"
+    second.__cause__, first.__context__ = first, second
+    assert reason(second) == "ConnectError"
