@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Request, Response
     from websockets.sync.server import ServerConnection
 
-    from .support import Pair
+    from .support import Pair, Pipe
 
 Capture = pytest.CaptureFixture[str]
 
@@ -388,3 +389,43 @@ def test_a_person_ends_it(base: str, terminal: Pair) -> None:
     assert main(f"{base}/echo", "--plain") == 0
     assert time.monotonic() - begin < 1
     assert terminal.seen().endswith(b"closed\n")
+
+
+def edit(terminal: Pair, *lines: tuple[bytes, bytes]) -> threading.Thread:
+    """Type each line in the editor once what is before it has been shown."""
+
+    def run() -> None:
+        shown = b""
+        for wanted, line in lines:
+            while wanted not in shown:
+                shown += os.read(terminal.person, 65536)
+            shown = b""
+            os.write(terminal.person, line)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_a_person_edits(base: str, terminal: Pair) -> None:
+    thread = edit(terminal, (b">", b"hello\r"), (b"< hello", b"/stats\r"), (b"received: 1 messages", b"\x04"))
+    assert main(f"{base}/echo") == 0
+    thread.join()
+    assert terminal.seen().endswith(b"closed\n")
+
+
+def test_notices_that_go_elsewhere(base: str, terminal: Pair, pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "STDERR", pipe.writer)
+    thread = edit(terminal, (b">", b"/stats\rhello\r"), (b"< hello", b"\x04"))
+    assert main(f"{base}/echo") == 0
+    thread.join()
+    assert b"received: 0 messages" in os.read(pipe.reader, 65536)
+
+
+def test_without_prompt_toolkit(base: str, terminal: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "httpx2_trio_ws._cli.editor", None)
+    terminal.type(b"hello\n")
+    assert main(f"{base}/echo", "--count", "1") == 0
+    shown = terminal.seen()
+    assert b"Each line is a message. Ctrl-D" in shown
+    assert b"< hello" in shown

@@ -8,6 +8,7 @@ import re
 import signal
 import stat
 import termios
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,6 +163,51 @@ async def test_it_is_left_before_it_has_begun(terminal: Pair) -> None:
                 pass
         editor.print(b"straight\n")
         nursery.cancel_scope.cancel()
+
+
+def test_a_terminal_that_takes_nothing_is_left(terminal: Pair) -> None:
+    trio.run(leave_what_takes_nothing, terminal)
+
+
+async def leave_what_takes_nothing(terminal: Pair) -> None:
+    watcher = trio.CancelScope()
+
+    async def watch() -> None:
+        with watcher:
+            await keyboard.watch()
+
+    keyboard = Keyboard(terminal)
+    ended = threading.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        editor = Editor(keep_history=False)
+        in_thread = editor._in_thread
+
+        def in_thread_until_the_end() -> None:
+            try:
+                in_thread()
+            finally:
+                ended.set()
+
+        editor._in_thread = in_thread_until_the_end  # type: ignore[method-assign]
+        with trio.fail_after(SECONDS):
+            async with editor.running():
+                await keyboard.expect(rb">")
+                watcher.cancel()
+                editor.print(b"x" * 100_000)
+                await trio.sleep(0.2)
+        assert not ended.is_set()
+        nursery.start_soon(keyboard.watch)
+        assert await trio.to_thread.run_sync(ended.wait, SECONDS)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_prompt_that_comes_too_late_ends_at_once(terminal: Pair) -> None:
+    async with editing(terminal) as (editor, keyboard):
+        editor._stopping = True
+        keyboard.type(b"\r")
+        assert await editor.read() == ""
+        assert await editor.read() is None
 
 
 # -- history ---------------------------------------------------------------------------------------

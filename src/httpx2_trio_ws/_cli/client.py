@@ -60,7 +60,6 @@ class Client:
         self._count = options.count or (len(options.execute) if options.wait is None else 0) or math.inf
         self._received = 0
         self._input_ended = False
-        self._finished = False  # all that was asked for has been done
         self._silent = False  # it has been, for as long as --wait says
         self._unread = False
         self._source: Source = Given(options.execute)
@@ -112,9 +111,8 @@ class Client:
             self._fail(stop.status, str(stop))
             if stop.more:
                 self._screen.note(stop.more)
-        except* (WebSocketNetworkError, WebSocketProtocolError) as group:
-            if not self._finished:
-                self._fail(LOST, why_ended(first(group), self._options))
+        except* (WebSocketNetworkError, WebSocketProtocolError):
+            pass  # from the block: it came after all that was asked for had been done
 
     async def _converse(self, ws: WebSocketSession) -> None:
         chosen = "" if ws.subprotocol is None else f", subprotocol {ws.subprotocol}"
@@ -122,7 +120,6 @@ class Client:
         talk = self._talk if self._options.ping is None else partial(self._ping, self._options.ping)
         with self._interruptible():
             await talk(ws)
-        self._finished = True
         if not ws.closed:
             await self._close(ws)
 

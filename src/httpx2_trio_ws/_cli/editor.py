@@ -14,7 +14,7 @@ import signal
 import threading
 from collections import deque
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import trio
 from prompt_toolkit import PromptSession
@@ -23,7 +23,6 @@ from prompt_toolkit.input import Input, create_input
 from prompt_toolkit.key_binding import KeyBindings, KeyPress, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output, create_output
-from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from .completing import Completions
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from prompt_toolkit.application import Application
     from prompt_toolkit.buffer import Buffer
+    from prompt_toolkit.output.vt100 import Vt100_Output
 
 # So much may wait to be printed before what arrives is no longer received.
 _WAITING = 65536
@@ -295,7 +295,6 @@ def _joined(keys: list[KeyPress]) -> list[KeyPress]:
 
 def _output(shown: TextIO) -> Output:
     output = create_output(shown)
-    if isinstance(output, Vt100_Output):
-        # It is not asked where its cursor is: an answer that comes too late would be taken for what is typed.
-        output.enable_cpr = False
+    # A terminal is not asked where its cursor is: an answer that comes too late would be taken for what is typed.
+    cast("Vt100_Output", output).enable_cpr = False
     return output
