@@ -126,7 +126,9 @@ def test_main_serves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_main_where_the_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     with _demo.own_server() as base:
         assert __main__.main(["--serve", base.rpartition(":")[2]]) == 1
-    assert capsys.readouterr().err.startswith(f"{PROGRAM}OSError: ")
+    error = capsys.readouterr().err
+    assert error.startswith(f"{PROGRAM}OSError: ")
+    assert error.endswith("; --serve PORT takes another port\n")
 
 
 def test_main_is_interrupted_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,8 @@ def demonstrate(options: Options) -> int:
     except* (WebSocketException, httpx2.TransportError, trio.TooSlowError, OSError) as group:
         exc = first(group)
         reason = one_line(str(exc)) or f"it took longer than {seconds:g} s (--timeout)"
-        sys.stderr.write(f"{PROGRAM}: {type(exc).__name__}: {reason}\n")
+        hint = "; --serve PORT takes another port" if options.serve is not None else ""
+        sys.stderr.write(f"{PROGRAM}: {type(exc).__name__}: {reason}{hint}\n")
         status = 1
     return status
 

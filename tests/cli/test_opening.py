@@ -58,6 +58,10 @@ def test_a_url_without_a_scheme(url: str) -> None:
         assert url_of(f"{scheme}://{url}") == f"{scheme}://{url}"
 
 
+def test_a_url_that_is_a_port() -> None:
+    assert url_of(":8765/echo") == "ws://localhost:8765/echo"
+
+
 def test_a_server_is_found_without_a_scheme(capfd: Capture) -> None:
     with websocket_server(greet) as url:
         assert main(url.removeprefix("ws://")) == 0

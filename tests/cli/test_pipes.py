@@ -132,8 +132,8 @@ def test_a_lost_connection_is_told_after_all_that_arrived(monkeypatch: pytest.Mo
         await trio.testing.wait_all_tasks_blocked(0.1)
         clock.jump(60)
         await trio.testing.wait_all_tasks_blocked(0.1)
-        while shown.count(b"\n") < len(numbers):
-            shown += await read_some(output[0])
+        while more := await read_some(output[0]):
+            shown += more
 
     lost = threading.Event()
 
@@ -149,13 +149,14 @@ def test_a_lost_connection_is_told_after_all_that_arrived(monkeypatch: pytest.Mo
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(read_late, clock)
                 options = parse([url, "--compression", "none", "--max-size", "0"])
-                return await Client(options, url, Screen(output="text", plain=True, color=False)).run()
+                status = await Client(options, url, Screen(output="text", plain=True, color=False)).run()
+                os.close(output[1])
+                return status
 
         status = trio.run(run_both, clock=clock)
+    os.close(output[0])
     assert status == 5
     assert [line.strip() for line in shown.splitlines()] == numbers
-    for end in output:
-        os.close(end)
 
 
 # -- what is cut off -------------------------------------------------------------------------------

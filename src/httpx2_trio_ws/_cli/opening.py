@@ -70,7 +70,8 @@ def in_flags(text: str) -> str:
 
 
 def url_of(text: str) -> str:
-    """A URL that may lack its scheme, as in ``localhost:8765/echo``."""
+    """A URL that may lack its scheme, as in ``localhost:8765/echo``, and this computer's name, as in ``:8765/echo``."""
+    text = f"localhost{text}" if text.startswith(":") else text
     return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) else f"ws://{text}"
 
 
