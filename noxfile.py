@@ -132,6 +132,19 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "report", env=env)
 
 
+@nox.session(python=PYTHONS[-1], default=False)
+def prereleases(session: nox.Session) -> None:
+    """Run the tests with the newest pre-releases of what the package stands on; not among the defaults."""
+    tmp = Path(session.create_tmp())
+    session.install(".", *nox.project.dependency_groups(GROUPS, "test"))
+    session.install("--pre", "--upgrade", "anyio", "httpcore2", "httpx2", "trio", "websockets")
+    session.run("python", "-c", "import httpx2_trio_ws")  # says what is missing, if anything is
+    env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
+    session.run(
+        "pytest", "-q", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}", *(session.posargs or ["tests"]), env=env
+    )
+
+
 @nox.session(python=PYTHONS[0], tags=REST)
 def oldest(session: nox.Session) -> None:
     """Run the tests with the oldest versions of the dependencies that pyproject.toml allows."""

@@ -29,6 +29,7 @@ HTTP2 = [module for module in MODULES if module.startswith("_http2/")]
 # A module that lies in no folder is a room of its own; the faces are what users import.
 GROUND = {"_exceptions", "_instruments", "_options", "_protocol", "_texts"}
 ROOMS: dict[str, set[str]] = {
+    "_relied_on": set(),
     "_texts": set(),
     "_exceptions": {"_texts"},
     "_protocol": set(),
@@ -49,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
     "reconnect": {"_options", "_reconnecting", "_trio"},
     "proxies": {"_tunnel"},
     "multiplex": {"_multiplexing", "_runtime", "_trio"},
-    "__init__": {*GROUND, "_core", "_session", "_trio", "multiplex", "reconnect"},
+    "__init__": {*GROUND, "_relied_on", "_core", "_session", "_trio", "multiplex", "reconnect"},
     "_anyio_channels": {"_multiplexing", "_session"},
     "anyio": {
         *GROUND,

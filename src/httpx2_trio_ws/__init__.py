@@ -7,6 +7,8 @@ async with httpx2.AsyncClient() as client:
             print(message)
 """
 
+from . import _relied_on  # noqa: F401, I001 (first: it says what is missing, where another import would only fail)
+
 from websockets.frames import CloseCode
 
 from ._core._statistics import Statistics

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._proxies import ProxySteps
 
 # Builds the request that follows a redirect, before anybody sees the answer, and raises whatever its URL raises.
-_FOLLOWING = httpx2.AsyncClient._build_redirect_request.__code__  # httpx2's clients have it in common
+_FOLLOWING = getattr(getattr(httpx2.AsyncClient, "_build_redirect_request", None), "__code__", None)
 
 
 def failure(client: AnyClient, request: httpx2.Request, steps: ProxySteps, exc: Exception) -> Exception:
