@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, cast
 
 from httpx2_trio_ws._exceptions import EndOfMessages, WebSocketClosedError
 
@@ -136,7 +136,11 @@ class MergedCore(Generic[K, X]):
             WebSocketClosedError: the block has been left.
             Exception: what a source has failed with (``failures="raise"``), after its messages. The next call goes on.
         """
-        await self._begin_call()
+        if self._budget <= 0:
+            self._budget = CALLS_PER_TURN
+            await self._runtime.checkpoint()  # the turn of others, as in a queue
+        elif self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
+            await self._runtime.checkpoint_if_cancelled()
         waited = False
         while True:
             while self._turns:
@@ -152,21 +156,16 @@ class MergedCore(Generic[K, X]):
                 self._budget = CALLS_PER_TURN if waited else self._budget - 1
                 return entry.name, cast("X", message)
             if self._closed or not (self._sources or self._stays_open):
-                if not waited:
-                    await self._runtime.checkpoint()
-                raise WebSocketClosedError("the block of merge() has been left") if self._closed else EndOfMessages
+                await self._no_more(waited=waited)
             if self._arrived is None:
                 self._arrived = self._runtime.event()
             await self._arrived.wait()
             waited = True
 
-    async def _begin_call(self) -> None:
-        """Let others have their turn, if it is time, before anything is taken: so it may be cancelled."""
-        if self._budget <= 0:
-            self._budget = CALLS_PER_TURN
+    async def _no_more(self, *, waited: bool) -> NoReturn:
+        if not waited:
             await self._runtime.checkpoint()
-        elif self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
-            await self._runtime.checkpoint_if_cancelled()
+        raise WebSocketClosedError("the block of merge() has been left") if self._closed else EndOfMessages
 
     def _take(self, entry: _Source) -> tuple[Any, bool]:
         """Its next item; then it is the others' turn."""
@@ -224,16 +223,16 @@ class MergedCore(Generic[K, X]):
             generator = cast("AsyncGenerator[Any]", source)
             async with contextlib.aclosing(generator):
                 await self._pump(entry, generator)
-        elif isinstance(source, AsyncIterable):
-            await self._pump(entry, cast("Any", source))
-        elif isinstance(source, AbstractAsyncContextManager):
-            async with cast("AbstractAsyncContextManager[AsyncIterable[Any], Any]", source) as messages:
-                await self._pump(entry, messages)
-        else:
+        elif isinstance(source, Iterable):  # before the next: reconnect() says there that it is for `for`
             for connection in cast("Iterable[AbstractAsyncContextManager[AsyncIterable[Any], Any]]", source):
                 entry.gap_next = True
                 async with connection as messages:
                     await self._pump(entry, messages)
+        elif isinstance(source, AsyncIterable):
+            await self._pump(entry, cast("Any", source))
+        else:
+            async with cast("AbstractAsyncContextManager[AsyncIterable[Any], Any]", source) as messages:
+                await self._pump(entry, messages)
 
     async def _pump(self, entry: _Source, messages: AsyncIterable[Any]) -> None:
         tells = isinstance(messages, (SubscriptionCore, MultiplexerCore, MergedCore))

@@ -157,7 +157,8 @@ class Queue(Generic[T]):
             SubscriptionOverflow: some were dropped here.
             Ended: no more will come.
         """
-        if self._budget <= 0:  # others have their turn before anything is taken: so it may be cancelled
+        if self._budget <= 0:
+            # The turn of others; before the message is taken, so that being cancelled loses none.
             self._budget = CALLS_PER_TURN
             await self._runtime.checkpoint()
         elif self._budget == CALLS_PER_TURN or self._runtime.is_cancelled():
