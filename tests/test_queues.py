@@ -98,7 +98,7 @@ async def test_a_receiver_struck_when_the_session_ends() -> None:
 
 
 async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
-    outbox = Outbox(EdgeRuntime(1), Connection())  # the first event is the send loop's
+    outbox = Outbox(EdgeRuntime(0), Connection())
     outbox.push_frame(b"x" * (HIGH_WATER + 1))
     admitted: list[str] = []
     async with trio.open_nursery() as nursery:

@@ -57,6 +57,35 @@ async def test_where_descriptors_are_not_for_reading_it_is_the_stream(
         await ws.send("b")
 
 
+def tasks_of_sessions() -> set[str]:
+    """The names of the tasks that run sessions."""
+    found: set[str] = set()
+    tasks = [trio.lowlevel.current_root_task()]
+    for task in tasks:
+        assert task is not None
+        found.add(task.name.rpartition(".")[2] if "Engine" in task.name else "")
+        tasks.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+    return found - {""}
+
+
+async def test_the_send_loop_runs_while_there_is_something_to_send(client: httpx2.AsyncClient) -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(52):
+            await peer.receive()
+        await peer.answer_close()
+
+    async with scripted_server(script) as url, open_websocket(client, url, compression=None) as ws:
+        await trio.testing.wait_all_tasks_blocked()
+        await ws.send("lone")
+        assert tasks_of_sessions() == {"run", "_keepalive_loop"}
+        for number in range(50):
+            await ws.send(str(number))
+        await ws.pong()
+        assert tasks_of_sessions() == {"run", "_keepalive_loop", "_send_loop"}
+        await trio.testing.wait_all_tasks_blocked()
+        assert tasks_of_sessions() == {"run", "_keepalive_loop"}
+
+
 async def test_a_reset_met_by_a_lone_send(client: httpx2.AsyncClient) -> None:
     """While a slow consumer keeps us from reading, it is a send that meets the reset; what came before is there."""
 

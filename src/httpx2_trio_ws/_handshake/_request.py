@@ -16,7 +16,16 @@ from ._client import check_client
 from ._failures import failure, too_slow
 from ._proxies import ProxySteps
 from ._refusal import complete, read_refusal
-from ._rules import Agreement, check_fields, check_headers, check_response, http_url, renew_key, request_headers
+from ._rules import (
+    Agreement,
+    check_fields,
+    check_headers,
+    check_response,
+    http_url,
+    renew_key,
+    request_headers,
+    with_http,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,7 +76,7 @@ def build_request(
     """
     headers = request_headers(handshake)
     try:
-        target = httpx2.URL(url)
+        target = httpx2.URL(with_http(url) if isinstance(url, str) else url)
         if not target.scheme and client.base_url.scheme:
             target = client.build_request("GET", target).url  # joined to the client's base_url
         target = http_url(target)

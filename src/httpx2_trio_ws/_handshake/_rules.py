@@ -70,6 +70,14 @@ class Agreement(NamedTuple):
     deflate: PerMessageDeflate | None
 
 
+def with_http(url: str) -> str:
+    """As :func:`http_url`, of a text, where that is plain: so it is parsed once."""
+    scheme, _, rest = url.partition("://")
+    if scheme in ("ws", "wss") and rest[:1].isalnum():
+        return f"{_SCHEMES[scheme]}://{rest}"
+    return url
+
+
 def http_url(url: httpx2.URL) -> httpx2.URL:
     """The URL with ``ws`` or ``wss`` turned to ``http`` or ``https``.
 

@@ -1,7 +1,8 @@
 """The engine of one session: its loops, how it fails, how it ends.
 
 How a session ends, and by when, is :class:`Life`'s to say; here is who does it. :meth:`Engine.run` is one task. It reads, in
-its own task, and has two children: the send loop and the keepalive loop. All three stand in one cancel scope, and whatever
+its own task, and has two children: the keepalive loop, and the send loop, which is there while there is something to send
+if the carrier can write without waiting, and else always. All three stand in one cancel scope, and whatever
 ends the session sets that scope's deadline, so that no peer can keep it from ending for longer than
 ``close_timeout_seconds``; then the transport is dropped. A failure that no call has told the user of when its grace is
 over, or when the block is left, is raised by :meth:`Engine.run` in the nursery that it runs in.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
@@ -93,10 +95,13 @@ class Engine:
         try:
             with self._scope:
                 async with self.runtime.open_nursery() as loops:
-                    loops.start_soon(self._send_loop)
+                    self.outbox.start_with(partial(loops.start_soon, self._send_loop))
                     if self._keepalive is not None:
                         loops.start_soon(self._keepalive_loop, self._keepalive)
-                    await self._receive_loop()
+                    try:
+                        await self._receive_loop()
+                    finally:
+                        self.outbox.start_with(None)
                     loops.cancel_scope.cancel()
         except BaseException as exc:  # a bug of ours, or a hook's: it comes out below, and nobody is left waiting
             if not self.runtime.is_cancellation(exc):
@@ -216,6 +221,9 @@ class Engine:
                     if self.failure is not None and runtime.now() >= self.life.failed_at + self._grace:
                         self._scope.cancel()  # the peer has been told why; nothing is left to wait for
                     self._hurry()
+                if carrier.writes_now:
+                    outbox.ends()  # lone messages do not need it, so an idle session has no such task
+                    return
                 await outbox.wait_work()
                 continue
             began = runtime.now()

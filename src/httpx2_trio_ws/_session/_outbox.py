@@ -1,8 +1,8 @@
 """The frames of a session on an event loop, and who waits for them.
 
-``idle`` is true while the send loop sleeps with nothing to write. Whoever sends then may write on its own
-(a *lone* message). Whoever sends while it is not, or very soon after a lone message and without having waited for
-anything of the session, is part of a *burst*, and leaves the message here.
+``idle`` is true while the send loop sleeps, or is not there, as there is nothing to write. Whoever sends then may write
+on its own (a *lone* message). Whoever sends while it is not, or very soon after a lone message and without having waited
+for anything of the session, is part of a *burst*, and leaves the message here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
 from httpx2_trio_ws._protocol import TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from httpx2_trio_ws._protocol import Connection
     from httpx2_trio_ws._runtime import Event, Runtime
@@ -51,6 +51,7 @@ class Outbox(FrameQueue):
         "_kind",
         "_payloads",
         "_runtime",
+        "_start",
         "_turns",
         "_wake",
         "credit",
@@ -66,13 +67,15 @@ class Outbox(FrameQueue):
         # for many at once.
         self._payloads: list[bytes] = []
         self._kind = TEXT
-        self._wake: Event = runtime.event()
+        self._wake: Event | None = None
+        # Starts the send loop.
+        self._start: Callable[[], object] | None = None
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
         self._dropped = 0
         self._handed: deque[tuple[int, Event]] = deque()
         self._drained: Event | None = None
-        #: The send loop sleeps and nothing waits.
+        #: The send loop sleeps, or is not there, and nothing waits.
         self.idle = True
         #: When the last lone message had been written. Who has waited since makes it long ago.
         self.last_lone = -math.inf
@@ -172,8 +175,11 @@ class Outbox(FrameQueue):
 
     def wake(self) -> None:
         """Have the send loop look; until it has, senders are part of a burst."""
-        self.idle = False
-        self._wake.set()
+        slept, self.idle = self.idle, False
+        if self._wake is not None:
+            self._wake.set()
+        elif slept and self._start is not None:
+            self._start()
 
     async def wait_handed(self) -> bool:
         """Wait until what was pushed last has been handed to the transport; false if it never will be."""
@@ -204,6 +210,18 @@ class Outbox(FrameQueue):
         self.idle = True
         self.credit = 0
         await self._wake.wait()
+        self._wake = None
+
+    def start_with(self, start: Callable[[], object] | None) -> None:
+        """Have the send loop started whenever there is something to write; ``None``: not any more."""
+        self._start = start
+        if start is not None and not self.idle:
+            start()  # it was called before it could be
+
+    def ends(self) -> None:
+        """The send loop ends, as nothing is queued."""
+        self.idle = True
+        self.credit = 0
 
     def wrote(self, count: int) -> None:
         super().wrote(count)
