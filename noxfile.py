@@ -210,9 +210,26 @@ def soak(session: nox.Session) -> None:
     session.run("python", "soak/run.py", *(session.posargs or ["--sessions", "1000", "--seconds", "180"]))
 
 
-def lacking_programs() -> list[str]:
-    """The packages of the servers that this machine has not."""
-    return [package for program, package in REAL_PROGRAMS.items() if shutil.which(program, path=REAL_PATH) is None]
+def lacking_programs(programs: dict[str, str]) -> list[str]:
+    """The packages of those that this machine has not."""
+    return [package for program, package in programs.items() if shutil.which(program, path=REAL_PATH) is None]
+
+
+# Puts a bound on what may wait for a network that is not there.
+WITHIN = ("timeout",) if os.name == "posix" and shutil.which("timeout") else None
+
+
+def install_programs(session: nox.Session, programs: dict[str, str]) -> None:
+    """Install the packages of programs that are not there, if that may be."""
+    if WITHIN and lacking_programs(programs) and shutil.which("apt-get") and os.geteuid() == 0:
+        # In this run level, the packages do not start their servers.
+        env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+        apt = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "Acquire::http::Timeout=20")
+        bounded = partial(session.run, external=True, silent=True, success_codes=range(256), env=env)
+        bounded(*WITHIN, "60", *apt, "update")
+        bounded(*WITHIN, "120", *apt, "install", *lacking_programs(programs))
+        for package in lacking_programs(programs):  # one that is not to be had keeps none of the others away
+            bounded(*WITHIN, "20", *apt, "install", package)
 
 
 @nox.session(tags=REST)
@@ -221,15 +238,8 @@ def real(session: nox.Session) -> None:
     install(session, "test", "real")
     tmp = Path(session.create_tmp()).resolve()
     bounded = partial(session.run, external=True, silent=True, success_codes=range(256))
-    within = ("timeout",) if os.name == "posix" and shutil.which("timeout") else None
-    if within and lacking_programs() and shutil.which("apt-get") and os.geteuid() == 0:
-        # In this run level, the packages do not start their servers.
-        env = {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        apt = ("apt-get", "-q", "-y", "--no-install-recommends", "-o", "Acquire::http::Timeout=20")
-        bounded(*within, "60", *apt, "update", env=env)
-        bounded(*within, "120", *apt, "install", *lacking_programs(), env=env)
-        for package in lacking_programs():  # one that is not to be had keeps none of the others away
-            bounded(*within, "20", *apt, "install", package, env=env)
+    within = WITHIN
+    install_programs(session, REAL_PROGRAMS)
     if within and shutil.which("npm"):
         bounded(*within, "60", "npm", "install", "--no-audit", "--no-fund", "--prefix", str(tmp / "node"), "socket.io")
     mitmproxy = tmp / "mitmproxy"
@@ -243,6 +253,18 @@ def real(session: nox.Session) -> None:
     }
     limits = ("-n", "2", "-o", "faulthandler_timeout=170")
     session.run("pytest", *limits, "-o", f"cache_dir={tmp / 'pytest'}", "tests/real", *session.posargs, env=env)
+
+
+@nox.session(tags=REST)
+def http2(session: nox.Session) -> None:
+    """Open WebSockets over HTTP/2 with HAProxy, nghttpx, Node, Hypercorn and aethonan, as ``real`` does."""
+    install(session, "test", "real")
+    session.run("python", "-m", "pip", "install", "-q", "aethonan", success_codes=range(256))
+    install_programs(session, {"haproxy": "haproxy", "nghttpx": "nghttp2-proxy", "node": "nodejs"})
+    env = {"REAL_SERVERS": "1", "PATH": os.pathsep.join([session.bin, REAL_PATH])}
+    session.run(
+        "pytest", "-o", f"cache_dir={session.create_tmp()}", "tests/real/test_http2.py", *session.posargs, env=env
+    )
 
 
 @nox.session

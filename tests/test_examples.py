@@ -42,6 +42,7 @@ EXAMPLES = ROOT / "examples"
 # Those that are tests themselves are run elsewhere, as tests; and those that are not on trio.
 ELSEWHERE = re.compile(
     "test_.*|before_moving|blocking|chat|devtools|graphql_subscriptions|json_rpc|order_book|moved_from_httpx2|opentelemetry_export|price_feeds|reconnecting_feed|resilient_feeds"
+    "|thousand_sessions"
 )
 PROGRAMS = sorted(path for path in EXAMPLES.glob("*.py") if not ELSEWHERE.fullmatch(path.stem))
 # What docs/examples.md says to try each with.

@@ -30,6 +30,7 @@ import websockets.trio.client
 import websockets.trio.server
 
 import httpx2_trio_ws.anyio
+import httpx2_trio_ws.http2
 import httpx2_trio_ws.testing
 from httpx2_trio_ws._cli.demonstration import own_server
 
@@ -170,7 +171,7 @@ def test_cells_are_what_was_tried() -> None:
 
 
 MODULES: dict[str, list[Any]] = {
-    OURS.name: [httpx2_trio_ws, httpx2_trio_ws.anyio, httpx2_trio_ws.testing, httpx2],
+    OURS.name: [httpx2_trio_ws, httpx2_trio_ws.anyio, httpx2_trio_ws.http2, httpx2_trio_ws.testing, httpx2],
     NATIVE.name: [httpx2, httpx2.websockets],
     HTTPX_WS.name: [httpx_ws, httpx_ws.transport, httpx],
     TRIO_WEBSOCKET.name: [trio_websocket],

@@ -230,9 +230,9 @@ async def test_what_was_not_processed_is_sent_again(tls: Contexts, how: str) -> 
             return
         await peer.greet()
         stream, _ = await peer.request()
-        if how == "REFUSED_STREAM":
-            await peer.send(rst(stream, 7))
-        for part in [goaway(0)] if how == "GOAWAY" else [goaway(0)[i : i + 1] for i in range(17)]:
+        goodbye = goaway(0)
+        parts = {"GOAWAY": [goodbye], "REFUSED_STREAM": [rst(stream, 7)]}
+        for part in parts.get(how, [goodbye[at : at + 1] for at in range(len(goodbye))]):
             await peer.send(part)
         await peer.wait_end()
 

@@ -331,6 +331,9 @@ class Connection:
     def refused(self) -> None:
         """The server takes no more than there are now, whatever its settings say; until one ends."""
         self._refused_at = len(self._http2.streams)
+        if not self._refused_at:
+            self.draining = True  # none at all: then it is not how many there are
+            self.changed()
 
     def forget(self, stream: h.Stream) -> None:
         """A stream is no more."""
