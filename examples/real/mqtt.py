@@ -80,8 +80,8 @@ async def main(url: str) -> None:
             await one.receive()
         one.mqtt.disconnect()
         await one.flush()
-        await one.stream.aclose()  # flushes and closes with 1000; leaving by an error or a cancellation does not
-        print(f"{one.received} readings, in order; {one.acknowledged} acknowledged; closed with {session.close_code}")
+        await one.stream.aclose()  # flushes; leaving by an error or a cancellation does not
+        print(f"{one.received} readings, in order; {one.acknowledged} acknowledged")
 
 
 if __name__ == "__main__":
