@@ -44,10 +44,13 @@ class Socket(RawStream):
 
     async def send(self, item: bytes) -> None:
         view = memoryview(item)
-        with contextlib.suppress(BlockingIOError):
-            while view:
-                view = view[self.socket.send(view) :]
-        await super().send(bytes(view))
+        try:
+            with contextlib.suppress(BlockingIOError):
+                while view:
+                    view = view[self.socket.send(view) :]
+            await super().send(bytes(view))
+        except OSError as exc:
+            raise anyio.BrokenResourceError from exc
 
 
 class Flag:

@@ -215,7 +215,12 @@ async def test_a_server_without_the_setting_is_asked_once(tls: Contexts) -> None
 
 async def test_http2_or_an_error(tls: Contexts) -> None:
     async with client_of(tls[1], http1=False) as client:
-        async with scripted(lambda peer: peer.greet(settings()), tls[0]) as server:
+
+        async def script(peer: Peer) -> None:
+            await peer.greet(settings())
+            await peer.wait_end()
+
+        async with scripted(script, tls[0]) as server:
             with pytest.raises(httpx2.UnsupportedProtocol, match="no SETTINGS_ENABLE_CONNECT_PROTOCOL"):
                 async with open_websocket(client, server.url):
                     raise AssertionError

@@ -67,8 +67,8 @@ class Connection:
         self.origin = origin
         self.get_extra_info = get_extra_info
         self.number = next(_numbers)
-        #: Streams that are about to be opened.
-        self.reserved = 0
+        #: Streams that are about to be opened; the first is whoever dials, so that it is not idle before it is used.
+        self.reserved = 1
         #: It takes no new streams.
         self.draining = False
         #: Why it is of no more use.

@@ -252,6 +252,7 @@ class Pool:
             raise
         if connection.takes_websockets:
             origin.connections.append(connection)
+            connection.release()  # those who wait are served, the one who dialled among them
         else:
             await connection.aclose()
             if not self._http1:
