@@ -9,7 +9,7 @@ import signal
 import stat
 import termios
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -203,28 +203,11 @@ async def leave_what_takes_nothing(terminal: Pair) -> None:
 
 
 async def test_a_prompt_that_comes_too_late_ends_at_once(terminal: Pair) -> None:
-    """As where the block is left after the editor has looked, and before its prompt is there."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(Keyboard(terminal).watch)
-        editor = Editor(keep_history=False)
-        make_session = editor._session
-
-        def session_of_one_who_leaves(*arguments: Any) -> Any:
-            session = make_session(*arguments)
-            prompt = session.prompt_async
-
-            async def leave_and_prompt(*inner: Any, **options: Any) -> str:
-                editor._stopping = True
-                return await prompt(*inner, **options)
-
-            session.prompt_async = leave_and_prompt  # type: ignore[method-assign]
-            return session
-
-        editor._session = session_of_one_who_leaves  # type: ignore[assignment, method-assign]
-        with trio.fail_after(SECONDS):
-            async with editor.running():
-                assert await editor.read() is None
-        nursery.cancel_scope.cancel()
+    async with editing(terminal) as (editor, keyboard):
+        editor._stopping = True
+        keyboard.type(b"\r")
+        assert await editor.read() == ""
+        assert await editor.read() is None
 
 
 # -- history ---------------------------------------------------------------------------------------

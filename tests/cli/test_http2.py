@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 from typing import TYPE_CHECKING
 
-import httpx2
 import pytest
 import trio
 
 from httpx2_trio_ws import __main__
-from httpx2_trio_ws._cli import opening
-from httpx2_trio_ws._cli.arguments import parse
-from httpx2_trio_ws._cli.handshake import show_request
-from httpx2_trio_ws.http2 import HTTP2Transport
 from tests.http2.scripted import echo, scripted
 from tests.servers import websocket_server
 
@@ -53,14 +47,3 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
     monkeypatch.setitem(sys.modules, "httpx2_trio_ws.http2", None)
     assert __main__.main(["wss://127.0.0.1:1", "--http-version", "2"]) == 2
     assert "pip install 'httpx2-trio-ws[http2]'" in capfd.readouterr().err
-
-
-async def test_the_transport() -> None:
-    options = parse(["wss://127.0.0.1:1", "--http-version", "2"])
-    assert isinstance(opening._transport(options, ssl.create_default_context()), HTTP2Transport)
-
-
-def test_the_request_that_is_shown() -> None:
-    headers = {"Host": "a", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "k", "X": "1"}
-    request = httpx2.Request("GET", "https://a/b?token=c", headers=headers)
-    assert show_request(request, "2") == "> CONNECT /b?token=*** HTTP/2\n> X: 1"

@@ -107,14 +107,12 @@ class Client:
             async with opened(self._options, self._url, self._screen.note) as ws:
                 await self._converse(ws)
         except* Stop as group:
-            self._stopped(cast("Stop", first(group)))
+            stop = cast("Stop", first(group))
+            self._fail(stop.status, str(stop))
+            if stop.more:
+                self._screen.note(stop.more)
         except* (WebSocketNetworkError, WebSocketProtocolError):
             pass  # from the block: it came after all that was asked for had been done
-
-    def _stopped(self, stop: Stop) -> None:
-        self._fail(stop.status, str(stop))
-        if stop.more:
-            self._screen.note(stop.more)
 
     async def _converse(self, ws: WebSocketSession) -> None:
         chosen = "" if ws.subprotocol is None else f", subprotocol {ws.subprotocol}"
