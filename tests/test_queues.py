@@ -8,13 +8,14 @@ import pytest
 import trio
 import trio.testing
 
+from httpx2_trio_ws import WebSocketDisconnect
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws._protocol import BINARY, Connection
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
 from httpx2_trio_ws._session._inbox import Inbox
 from httpx2_trio_ws._session._outbox import Outbox
 
-from .memory import memory_session
+from .memory import CLOSE, PING, PONG, close_frame, frame, memory_session, text
 from .protocol._reference import unmask
 
 if TYPE_CHECKING:
@@ -120,21 +121,39 @@ async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "full", "resume_at"),
+    ("messages", "room", "resume_at"),
     [
-        ([], False, -1),
-        (["x"] * 9, False, -1),
-        (["x"] * 10, True, 5),
-        ([b"x" * MAX_SIZE], True, 0),
-        (["x" * (MAX_SIZE // 4)] * 4, True, 2),
-        (["x" * MAX_SIZE, "x"], True, 1),
+        ([], 10, 0),
+        (["x"] * 9, 1, 5),
+        (["x"] * 10, 0, 5),
+        ([b"x" * MAX_SIZE], 0, 0),
+        (["x" * (MAX_SIZE // 4)] * 4, 0, 1),
+        (["\U0001f600" * (MAX_SIZE // 8)], 9, 0),
+        (["\U0001f600" * (MAX_SIZE // 4)], 0, 0),  # a character may take four bytes
+        (["x" * MAX_SIZE, "x"], 0, 1),
     ],
 )
-async def test_the_inbox_is_full_by_count_or_by_size(messages: list[Any], full: bool, resume_at: int) -> None:
+async def test_the_inbox_is_full_by_count_or_by_size(messages: list[Any], room: int, resume_at: int) -> None:
     inbox = Inbox(TRIO, 10)
     inbox.put(messages)
-    assert inbox.is_full() is full
+    assert inbox.room == room
+    assert not inbox.is_paused
+    inbox.pause()
     assert inbox.resume_at == resume_at
+
+
+async def test_a_ping_and_a_close_right_behind_a_full_queue_are_answered(autojump_clock: object) -> None:
+    async with memory_session(queue_size=2, compression=None) as (ws, peer):
+        await peer.send(text("1"), text("2"), frame(PING, b"p"))
+        assert await peer.receive() == (PONG, b"p")
+        await peer.send(frame(PING, b"q"))  # likewise in a read of its own
+        assert await peer.receive() == (PONG, b"q")
+        await peer.send(close_frame(4000))
+        assert (await peer.receive()).opcode == CLOSE
+        assert [await ws.receive(), await ws.receive()] == ["1", "2"]
+        with pytest.raises(WebSocketDisconnect):
+            await ws.receive()
+        await peer.aclose()
 
 
 async def test_admitted_senders_follow_one_another_while_there_is_room() -> None:
@@ -173,8 +192,8 @@ async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
         assert data is not None
         return bytes(data)
 
-    for frame in (b"aa", b"bb", b"cc"):
-        outbox.push_frame(frame)
+    for made in (b"aa", b"bb", b"cc"):
+        outbox.push_frame(made)
     assert taken() == b"aabbcc"
     outbox.wrote(2)
     outbox.push_control(b"!")
@@ -199,10 +218,10 @@ async def test_the_size_of_the_inbox_is_counted_anew_when_it_comes_to_the_limit(
     inbox = Inbox(TRIO, 10)
     for _ in range(20):
         inbox.put(["x" * (MAX_SIZE // 3)])
-        assert not inbox.is_full()
+        assert inbox.room == 9
         inbox.messages.clear()
     inbox.put(["x" * MAX_SIZE])
-    assert inbox.is_full()
+    assert inbox.room == 0
 
 
 async def test_all_that_wait_for_control_frames_to_go_are_woken() -> None:

@@ -93,7 +93,7 @@ async def test_reading_goes_on_when_receivers_that_wait_have_emptied_the_queue()
 async def test_a_write_that_fails_while_the_queue_is_full_wakes_a_ping(autojump_clock: object) -> None:
     async with memory_session(queue_size=1) as (ws, peer):
         waiter = await ws.ping()
-        await peer.send(text("queued"))
+        await peer.send(text("queued"), text("does not fit"))
         await trio.testing.wait_all_tasks_blocked()
         await peer.aclose()
         await ws.pong()
@@ -108,7 +108,7 @@ async def test_a_write_that_fails_while_the_queue_is_full_is_told_in_time(
     start = trio.current_time()
     with trio.fail_after(60), pytest.raises(ExceptionGroup) as caught:
         async with memory_session(queue_size=1, failure_grace_seconds=grace) as (ws, peer):
-            await peer.send(text("queued"))
+            await peer.send(text("queued"), text("does not fit"))
             await trio.testing.wait_all_tasks_blocked()
             await peer.aclose()
             await ws.pong()

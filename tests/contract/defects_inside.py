@@ -48,7 +48,6 @@ class HasAnEndlessQueue(Defective):
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Inbox, "room", 2**30)
-        monkeypatch.setattr(Inbox, "is_full", lambda _: False)
 
 
 class NeverReadsOn(Defective):

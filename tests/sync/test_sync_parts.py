@@ -18,8 +18,9 @@ from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws._sync import _inbox, _outbox, _reader
 from httpx2_trio_ws._sync._carrier import StreamCarrier
 from httpx2_trio_ws._sync._waiting import Signal
-from httpx2_trio_ws.sync import WebSocketNetworkError, open_websocket
+from httpx2_trio_ws.sync import WebSocketDisconnect, WebSocketNetworkError, open_websocket
 from tests.handshake_support import site
+from tests.memory import CLOSE, PING, PONG, close_frame, frame, text
 
 from .support import Task, eventually, in_thread, new_client, one_connection, played, readers
 
@@ -272,7 +273,7 @@ def test_messages_that_are_taken_while_the_reader_looks() -> None:
     woken: list[bool] = []
     inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5))
     inbox.messages = Racing("abcd")
-    assert not inbox.is_full(), "it was, a moment ago"
+    assert not inbox.pause(), "few enough are left by now"
     assert inbox.resume_at == -1
 
 
@@ -280,11 +281,23 @@ def test_a_queue_that_was_large() -> None:
     """Its size is counted anew when it comes to the limit."""
     inbox = _inbox.Inbox(100, lambda: None, Life(5))
     inbox.put(["x" * MAX_SIZE])
-    assert inbox.is_full()
-    assert inbox.room == 99
+    assert inbox.room == 0
     inbox.messages.clear()
     inbox.put(["x"])
-    assert not inbox.is_full()
+    assert inbox.room == 99
+
+
+def test_a_ping_and_a_close_right_behind_a_full_queue_are_answered() -> None:
+    with played(queue_size=2, compression=None) as (ws, peer):
+        peer.send(text("1"), text("2"), frame(PING, b"p"))
+        assert peer.receive() == (PONG, b"p")
+        peer.send(frame(PING, b"q"))  # likewise in a read of its own
+        assert peer.receive() == (PONG, b"q")
+        peer.send(close_frame(4000))
+        assert peer.receive().opcode == CLOSE
+        assert [ws.receive(), ws.receive()] == ["1", "2"]
+        with pytest.raises(WebSocketDisconnect):
+            ws.receive()
 
 
 def test_a_receiver_that_comes_when_the_reader_waits_for_room() -> None:

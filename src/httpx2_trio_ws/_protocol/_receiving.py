@@ -110,6 +110,11 @@ class Receiving:
         """Bytes were kept only because no more messages were asked for, or one call has done enough."""
         return self._more
 
+    @property
+    def has_part(self) -> bool:
+        """A part of a message has come, or more bytes than it was asked for: reading on may make one more message."""
+        return self._more or self._message is not None
+
     def receive_data(self, data: bytes, max_messages: int = sys.maxsize) -> list[Message]:
         """Take bytes from the peer; return the messages that they complete, in order.
 

@@ -168,8 +168,8 @@ class Engine:
             self._hurry()
         return not (connection.has_input or outbox.control_size > HIGH_WATER or self._must_pause())
 
-    def _must_pause(self) -> bool:
-        return self.inbox.is_full() and not self.life.closed_here
+    def _must_pause(self) -> bool:  # not before a message comes that does not fit
+        return self.connection.has_part and not self.inbox.room and not self.life.closed_here
 
     async def _make_room(self) -> None:
         """Wait until there is room, and act on what was left."""
@@ -190,6 +190,7 @@ class Engine:
         """Stop reading until the inbox has room; the silence is not held against the peer."""
         if self._keepalive is not None:
             self._keepalive.pause()
+        self.inbox.pause()
         self._go_on()
         self.consumer_wait.start()
         self.watch.call("reading_paused")
@@ -210,7 +211,7 @@ class Engine:
         life, connection = self.life, self.connection
         if (connection.peer_close or connection.failure) and self.outbox.is_empty:
             life.said(self.runtime.now())
-        self._scope.deadline = life.deadline(paused=self.inbox.resume_at >= 0)
+        self._scope.deadline = life.deadline(paused=self.inbox.is_paused)
 
     async def _send_loop(self) -> None:
         carrier, outbox, runtime, peer_wait = self.carrier, self.outbox, self.runtime, self.peer_wait

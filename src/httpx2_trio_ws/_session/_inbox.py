@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
-from httpx2_trio_ws._core._watermarks import MAX_SIZE, resume_at
+from httpx2_trio_ws._core._watermarks import LARGEST, MAX_SIZE, resume_at, size_of
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._protocol import Message
@@ -60,13 +60,24 @@ class Inbox:
 
     @property
     def room(self) -> int:
-        """How many messages may be put now."""
-        return max(0, self._max_messages + len(self.waiters) - len(self.messages))
+        """How many messages may be put now; 0 also if those that are there are large enough in all."""
+        messages = self.messages
+        queued = len(messages) - len(self.waiters)
+        if queued > 0 and self._size_at_most >= MAX_SIZE:
+            self._size_at_most = size_of(messages)
+            if self._size_at_most >= MAX_SIZE:
+                return 0
+        return max(0, self._max_messages - queued)
+
+    @property
+    def is_paused(self) -> bool:
+        """Reading waits for room."""
+        return self.resume_at >= 0
 
     def put(self, messages: list[Message]) -> None:
         """Queue ``messages``, and call who waits for them."""
         self.messages.extend(messages)
-        self._size_at_most += sum(map(len, messages))
+        self._size_at_most += LARGEST * sum(map(len, messages))
         self._call()
 
     def _call(self) -> None:
@@ -74,24 +85,13 @@ class Inbox:
         if self.waiters and (self.messages or self._ended):
             next(iter(self.waiters)).set()
 
-    def is_full(self) -> bool:
-        """No more may be put; if so, :attr:`resume_at` is set."""
-        messages = self.messages
-        queued = len(messages) - len(self.waiters)
-        if queued <= 0:
-            return False
-        if queued < self._max_messages:
-            if self._size_at_most < MAX_SIZE:
-                return False
-            self._size_at_most = sum(map(len, messages))
-            if self._size_at_most < MAX_SIZE:
-                return False
-        self.resume_at = resume_at(messages, self._max_messages)
+    def pause(self) -> None:
+        """Reading stops: from now on, who takes a message looks at :attr:`resume_at`."""
+        self.resume_at = resume_at(self.messages, self._max_messages)
         self.credit = 0
-        return True
 
     async def wait_room(self) -> None:
-        """After :meth:`is_full`: wait until it no longer is."""
+        """After :meth:`pause`: wait until reading may go on."""
         self._room = self._runtime.event()
         await self._room.wait()
 

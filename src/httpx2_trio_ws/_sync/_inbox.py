@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from httpx2_trio_ws._core._watermarks import MAX_SIZE, resume_at
+from httpx2_trio_ws._core._watermarks import LARGEST, MAX_SIZE, resume_at, size_of
 
 from ._waiting import Waiter
 
@@ -123,29 +123,25 @@ class Inbox:
     @property
     def room(self) -> int:
         """How many messages may be put now; more, by the time that they are."""
+        if self.messages and self._size_at_most >= MAX_SIZE:
+            self._size_at_most = size_of(self.messages.copy())  # others take from the queue meanwhile
+            if self._size_at_most >= MAX_SIZE:
+                return len(self._receivers)
         return max(0, self._max_messages - len(self.messages)) + len(self._receivers)
 
     def put(self, messages: list[Message]) -> None:
         """Hand out ``messages``, and queue those that nobody waits for."""
         with self.lock:
             self.messages.extend(messages)
-            self._size_at_most += sum(map(len, messages))
+            self._size_at_most += LARGEST * sum(map(len, messages))
             self._hand_out()
 
-    def is_full(self) -> bool:
-        """No more may be put; if so, :attr:`resume_at` is set, and the reader will be woken."""
-        queued = len(self.messages)
-        if not queued or (queued < self._max_messages and self._size_at_most < MAX_SIZE):
-            return False
-        messages = self.messages.copy()  # others take from the queue meanwhile
-        self._size_at_most = sum(map(len, messages))
-        if len(messages) < self._max_messages and self._size_at_most < MAX_SIZE:
-            return False
-        self.resume_at = resume_at(messages, self._max_messages)
-        if len(self.messages) <= self.resume_at:  # taken before anyone could know
+    def pause(self) -> bool:
+        """Reading stops: who takes a message wakes the reader when so few are left. False if they are by now."""
+        self.resume_at = resume_at(self.messages.copy(), self._max_messages)  # others take from it meanwhile
+        if len(self.messages) <= self.resume_at:  # before anyone could know
             self.resume_at = -1
-            return False
-        return True
+        return self.resume_at >= 0
 
     def end(self) -> None:
         """No more messages will come: who waits, now or later, gets what is left, and then the :attr:`error`."""

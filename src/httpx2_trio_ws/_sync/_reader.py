@@ -235,7 +235,7 @@ class Reader:
             self.inbox.put(messages)
         if connection.failure is not None or connection.peer_close is not None:
             self._notice_end()
-        if not self.life.closed_here and self.inbox.is_full():
+        if connection.has_part and not self.life.closed_here and not self.inbox.room and self.inbox.pause():
             self._paused = True
             self.consumer_wait.start()
             self.watch.call("reading_paused")
