@@ -32,7 +32,7 @@ PACKAGE = ROOT / "src" / "httpx2_trio_ws"
 # The tests of each room, the quickest to notice first.
 TESTS = {
     "_protocol": ["tests/protocol"],
-    "_core": ["tests/core", "tests/test_closing.py", "tests/test_failures.py", "tests/test_statistics.py", "tests/test_observability.py"],
+    "_core": ["tests/core", "tests/test_json.py", "tests/test_messages.py", "tests/test_public.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_statistics.py", "tests/test_observability.py"],
     "_handshake": ["tests/test_handshake.py", "tests/test_open.py", "tests/test_refusals.py", "tests/test_redirects.py", "tests/test_answers.py"],
     "_session": ["tests/test_session.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_queues.py", "tests/test_scenarios.py"],
     "_carriers": ["tests/test_transport.py", "tests/test_tls_carriers.py", "tests/on_asyncio"],
