@@ -84,7 +84,8 @@ class ForgetsHalfAFrame(Connection):
 
 class TakesOneByteTooMany(Connection):
     def __init__(self, *, max_message_size: int | None, **options: Any) -> None:
-        super().__init__(max_message_size=max_message_size and max_message_size + 1, **options)
+        most = max_message_size and min(max_message_size + 1, 2**63 - 1)
+        super().__init__(max_message_size=most, **options)
 
 
 class ListensAfterTheEnd(Connection):

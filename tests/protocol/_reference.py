@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
+import sys
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,7 +124,7 @@ class _Streams(Extension):
         """What ``data`` gives, if it comes next, and the inflater after it."""
         decoder = self._decoder.copy()
         try:
-            inflated = decoder.decompress(data, 0 if self.left is None else self.left + 1)
+            inflated = decoder.decompress(data, 0 if self.left is None else min(self.left + 1, sys.maxsize))
         except zlib.error as exc:
             raise ProtocolError("decompression failed") from exc
         if self.left is not None and len(inflated) > self.left:

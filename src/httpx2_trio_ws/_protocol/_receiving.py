@@ -81,7 +81,7 @@ class Receiving:
 
     def __init__(self, protocol: Protocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
         self._protocol = protocol
-        self._limit = sys.maxsize if max_message_size is None else max_message_size
+        self._limit = sys.maxsize if max_message_size is None else min(max_message_size, sys.maxsize)
         self._limit_on_wire = min(compressed_limit(self._limit), sys.maxsize)
         self._inflating = None if deflate is None else Inflating(deflate)
         # What was received and could not be used yet, from a position on: the beginning of a frame, or, when the caller
