@@ -290,7 +290,15 @@ def merge(
 ) -> AbstractAsyncContextManager[Merged[K, X | SourceEnded]]: ...
 @overload
 def merge(
-    sources: Mapping[K, Any] | None = None,
+    sources: None = None,
+    *,
+    capacity: int = 16,
+    failures: Literal["raise", "tell"] = "raise",
+    stay_open: bool = False,
+) -> AbstractAsyncContextManager[Merged[Any, Any]]: ...
+@overload
+def merge(
+    sources: Mapping[K, Any],
     *,
     capacity: int = 16,
     failures: Literal["raise", "tell"] = "raise",

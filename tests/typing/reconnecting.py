@@ -28,6 +28,8 @@ async def on_trio(client: httpx2.AsyncClient) -> None:
         assert_type(connection, Connecting[httpx2_trio_ws.WebSocketSession])
         async with connection as ws:
             assert_type(ws, httpx2_trio_ws.WebSocketSession)
+    async for _ in loop:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        pass
     reconnect(client, "wss://x", backoff=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -60,10 +60,13 @@ class Reconnect(Generic[S]):
     def __iter__(self) -> Self:
         return self
 
-    def __aiter__(self) -> NoReturn:
-        raise TypeError(
-            "use `for connection in reconnect(...):`, not `async for`; in it, `async with connection as ws:` opens a session"
-        )
+    if not TYPE_CHECKING:  # type checkers find the mistake by themselves; and to them, this would be an async iterable
+
+        def __aiter__(self) -> NoReturn:
+            raise TypeError(
+                "use `for connection in reconnect(...):`, not `async for`; in it, `async with connection as ws:` opens a "
+                "session"
+            )
 
     def __next__(self) -> Connecting[S]:
         """The next session to open, unless the last one has ended for good."""
