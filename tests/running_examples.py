@@ -6,6 +6,7 @@ import importlib.util
 import re
 import runpy
 import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
@@ -30,6 +31,19 @@ def load(name: str) -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, name, module)  # dataclasses look there
         spec.loader.exec_module(module)
+    return module
+
+
+def load_on_anyio(name: str) -> ModuleType:
+    """The same program for any event loop: its names come from ``httpx2_trio_ws.anyio``, and anyio's stand for trio's."""
+    path = EXAMPLES / f"{name}.py"
+    source = path.read_text(encoding="utf-8").replace("from httpx2_trio_ws import", "from httpx2_trio_ws.anyio import")
+    source = source.replace("trio.open_nursery", "anyio.create_task_group")
+    source = re.sub(r"\btrio\b(?=\.|$)", "anyio", source, flags=re.MULTILINE)
+    module = types.ModuleType(f"{name}_on_anyio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, module.__name__, module)
+        exec(compile(source, str(path), "exec"), module.__dict__)
     return module
 
 
