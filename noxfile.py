@@ -365,7 +365,7 @@ def mutation(session: nox.Session) -> None:
     """Make small mistakes in the package, one at a time, and see whether the tests notice: `nox -s mutation -- --seed 1`."""
     install(session, "test")
     session.run("pip", "uninstall", "-q", "-y", "httpx2-trio-ws")  # it is a changed copy that is tested
-    session.run("python", "mutation/run.py", *session.posargs)
+    session.run("python", "mutation/mutate.py", *session.posargs)
 
 
 @nox.session(default=False, python=PYTHONS[1])

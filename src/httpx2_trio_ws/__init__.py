@@ -7,7 +7,8 @@ async with httpx2.AsyncClient() as client:
             print(message)
 """
 
-from . import _relied_on  # noqa: F401, I001 (first: it says what is missing, where another import would only fail)
+# First: it says what is missing, where another import would only fail.
+from . import _relied_on  # noqa: F401, I001  # pyright: ignore[reportUnusedImport]
 
 from websockets.frames import CloseCode
 

@@ -24,7 +24,7 @@ def test_devtools() -> None:
             url=f"http://127.0.0.1:{port}/json/version", environ={"HOME": str(here)},
         ),
     ):  # fmt: skip
-        lines = run("devtools.py", f"http://127.0.0.1:{port}", here / "shot.png")
+        lines = run("chromium.py", f"http://127.0.0.1:{port}", here / "shot.png")
         image = (here / "shot.png").read_bytes()
     assert {f"tab {number} logs hello" for number in range(3)} < set(lines)
     assert {f"its title is tab {number}" for number in range(3)} < set(lines)

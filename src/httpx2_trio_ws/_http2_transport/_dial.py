@@ -6,7 +6,7 @@ answers 101. So to the pool it is an HTTP/1.1 connection that was upgraded. It c
 the answer is closed, and nothing has failed, so nothing is retried or closed. A server that chose HTTP/1.1 gets the
 request, and upgrades for good.
 
-All names are public; what is relied on beyond their documentation, tests/http2/test_dial.py holds.
+All names are public; what is relied on beyond their documentation, tests/http2/test_sharing.py holds.
 """
 
 from __future__ import annotations

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 Message = str | bytes
 
-_DATA_OPCODES = (0, 1, 2)
-_CONTROL_OPCODES = (8, 9, 10)
+_DATA_OPCODES, _CONTROL_OPCODES = (0, 1, 2), (8, 9, 10)
 _RESERVED = 0x70
 _COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
 # One call does no more than this, so that its caller can let others run before the next. A small read may inflate to a
@@ -102,8 +101,11 @@ class Receiving:
         self.failure: Failure | None = None
         #: Payloads of pongs received; the caller takes them out.
         self.pongs: list[bytes] = []
-        #: Control frames, answers included; and frames of messages that were not the last ones of theirs.
-        self.pings_received = self.pongs_received = self.pongs_sent = self.fragments_received = 0
+        #: Control frames, answers included; frames of messages that were not the last ones of theirs.
+        self.pings_received: int = 0
+        self.pongs_received: int = 0
+        self.pongs_sent: int = 0
+        self.fragments_received: int = 0
 
     @property
     def has_input(self) -> bool:

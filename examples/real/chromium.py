@@ -1,6 +1,6 @@
 """Chromium's DevTools protocol: commands by id, and the events of many tabs, on one connection.
 
-    python examples/real/devtools.py http://127.0.0.1:9222 SCREENSHOT.png
+    python examples/real/chromium.py http://127.0.0.1:9222 SCREENSHOT.png
 
 Opens three tabs at once, navigates, evaluates, listens to what they log, and takes a screenshot of several megabytes.
 docs/real/devtools.md says how to start Chromium.

@@ -1,8 +1,8 @@
 """Small mistakes, made one at a time in a copy of the package: which of them do the tests notice?
 
-    python mutation/run.py                      20 mistakes, drawn anew each time; the seed is printed
-    python mutation/run.py --seed 7 --count 50  the same 50 each time
-    python mutation/run.py --rooms _protocol    in some rooms only
+    python mutation/mutate.py                      20 mistakes, drawn anew each time; the seed is printed
+    python mutation/mutate.py --seed 7 --count 50  the same 50 each time
+    python mutation/mutate.py --rooms _protocol    in some rooms only
 
 A mistake is a mutation of the syntax tree: another comparison, a condition the other way round, a number one more, a
 statement left out. Each is judged by the tests of its room, which stop at the first failure. What lives is printed as a
