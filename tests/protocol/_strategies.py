@@ -176,6 +176,7 @@ def broken_frames() -> st.SearchStrategy[bytes]:
     )
     declared = st.sampled_from((200, 65535, 65536, 2**20 + 1, 2**31, UNLIMITED))
     garbage = st.sampled_from((b"\xff", b"\x06\x01\x02", b"\xff\xff\xff"))
+    whole = Deflater(Deflate()).message(b"a stream of deflate, a stream")
     return st.one_of(
         st.builds(wire, first, payload),
         st.builds(wire, first, payload),
@@ -195,6 +196,8 @@ def broken_frames() -> st.SearchStrategy[bytes]:
         # no deflate stream where one should be
         st.builds(lambda op, body: wire(FIN | RSV1 | op, body), data, garbage),
         st.builds(lambda op, body: wire(FIN | RSV1 | op, body), data, payload),
+        # one that ends inside a block
+        st.builds(lambda op, size: wire(FIN | RSV1 | op, whole[:size]), data, st.integers(2, len(whole) - 1)),
         st.binary(min_size=1, max_size=12),
     )
 
