@@ -58,6 +58,61 @@ async def test_nothing_refers_to_what_has_been_left() -> None:
             assert [ref() for ref in refs] == [None] * len(refs)
 
 
+@pytest.mark.parametrize("kind", ["source", "session"])
+@both_loops
+async def test_nothing_refers_to_what_has_been_left_by_an_error(kind: str) -> None:
+    refs: list[weakref.ref[Any]] = []
+
+    async def use() -> None:
+        source = server.source() if kind == "source" else server.session()
+        async with face().multiplex(source, key=by_id) as mux, mux.subscribe(2, subscribe={"s": 2}) as feed:
+            await mux.request(1, {"id": 1})
+            refs.extend(map(weakref.ref, (mux, feed, mux.session)))
+            raise LookupError
+
+    async with serve(echo) as server:
+        with no_collector():
+            with pytest.raises(ExceptionGroup) as caught:
+                await use()
+            assert [type(leaf) for leaf in leaves(caught.value)] == [LookupError]
+            del caught
+            await anyio.sleep(1)
+            assert [ref() for ref in refs] == [None] * len(refs)
+
+
+def test_task_cancel_on_asyncio_while_an_error_leaves_the_block() -> None:
+    """The block waits for what receives, which is slow to end here; a cancellation meanwhile is not lost."""
+
+    async def main() -> None:
+        leaving, go = asyncio.Event(), asyncio.Event()
+
+        async def receive(ws: Any) -> Any:
+            try:
+                return await ws.receive_json()
+            finally:
+                leaving.set()
+                with anyio.CancelScope(shield=True):
+                    await go.wait()
+
+        async def use() -> None:
+            async with httpx2_trio_ws.anyio.multiplex(server.session(), receive=receive):
+                await asyncio.sleep(0.01)
+                raise LookupError
+
+        async with serve(listen) as server:
+            task = asyncio.create_task(use())
+            await leaving.wait()
+            task.cancel()
+            await asyncio.sleep(0.01)
+            assert not task.done()
+            go.set()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            assert isinstance(caught.value.__context__, LookupError)
+
+    asyncio.run(main())
+
+
 @both_loops
 async def test_many_rounds_leave_nothing() -> None:
     async with serve(echo) as server, face().multiplex(server.source(), key=by_id) as mux:

@@ -40,6 +40,7 @@ class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
         self._source: Any = source
         self._grace = failure_grace_seconds
         self._begun = self._runtime.event()
+        self._subscribed = self._runtime.event()  # the task that subscribes has ended
         self._not_opened: Exception | None = None
         self._entered = False
 
@@ -77,13 +78,32 @@ class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
     ) -> bool | None:
         self._multiplexer._begin_stop()
         try:
+            if isinstance(exc, Exception):
+                try:
+                    await self._drop()
+                except BaseException:  # noqa: BLE001 (it is raised by the nursery)
+                    exc_type, exc, tb = sys.exc_info()
             return await self._manager.__aexit__(exc_type, exc, tb)
         finally:
             del self._manager, exc, tb
 
+    async def _drop(self) -> None:
+        """Cancel what runs, and wait until it has ended.
+
+        The nursery would do so, too. But an exception with which a task ends in a nursery that cancels it is held by cycles in
+        trio and anyio, and it refers to the session: only the garbage collector would free that.
+        """
+        self._multiplexer._following.cancel()
+        with self._runtime.cancel_scope(shield=True):
+            await self._multiplexer._gone.wait()
+            await self._subscribed.wait()
+
     async def _subscribe(self) -> None:
-        with self._multiplexer._controlling:
-            await self._multiplexer._subscribe_all()
+        try:
+            with self._multiplexer._controlling:
+                await self._multiplexer._subscribe_all()
+        finally:
+            self._subscribed.set()
 
     async def _follow(self) -> None:
         mux = self._multiplexer
@@ -128,7 +148,10 @@ class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
         mux = self._multiplexer
         self._begun.set()
         if cancelled is not None:
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                del cancelled  # its traceback refers to this frame
         if not mux._stopping:
             with self._runtime.cancel_scope(deadline=self._runtime.now() + self._grace):
                 await mux._told.wait()
