@@ -222,7 +222,7 @@ def test_closed_with_an_error(base: str, stdin: Callable[[bytes], None], capfd: 
 def test_a_close_reason_is_escaped(capfd: Capture) -> None:
     with websocket_server(lambda connection: connection.close(4000, "\x1b[2J\n")) as url:
         assert main(url) == 1
-    assert capfd.readouterr().err.endswith("4000: \\x1b[2J\n")
+    assert capfd.readouterr().err.endswith("4000: \\x1b[2J\\n\n")
 
 
 @pytest.mark.usefixtures("stdin")

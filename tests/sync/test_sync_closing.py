@@ -311,7 +311,8 @@ def test_a_message_over_the_limit() -> None:
 @pytest.mark.usefixtures("_short_drain")
 def test_a_write_that_fails_lets_what_has_arrived_be_received() -> None:
     """Sending fails at once; the peer's last words, which came before the reset, are still there."""
-    with played(glued=text("a") + close_frame(4000), queue_size=1, compression=None) as (ws, peer):
+    glued = text("a") + text("b") + close_frame(4000)  # the second message waits, and with it the close frame
+    with played(glued=glued, queue_size=1, compression=None) as (ws, peer):
         eventually(lambda: ws.statistics().queued_messages)
         waiter = ws.ping()
         assert peer.receive().opcode == PING
@@ -321,7 +322,7 @@ def test_a_write_that_fails_lets_what_has_arrived_be_received() -> None:
         assert isinstance(caught.value.__cause__, BrokenPipeError)
         with pytest.raises(WebSocketNetworkError, match="lost while sending"):
             waiter.wait()
-        assert ws.receive() == "a"
+        assert [ws.receive(), ws.receive()] == ["a", "b"]
         with pytest.raises(WebSocketDisconnect, match="4000"):
             ws.receive()
 

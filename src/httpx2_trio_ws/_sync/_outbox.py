@@ -260,7 +260,7 @@ class Outbox(FrameQueue):
             sender = unwritten.popleft()
             sender.done = True
             sender.set()
-        if not self._frames:
+        if not self._frames and self._wire is None:
             self.size = 0  # also where Ctrl-C came before a frame that was counted was queued
 
     def _admit(self) -> None:
