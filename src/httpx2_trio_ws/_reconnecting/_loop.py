@@ -10,7 +10,7 @@ to open a session, and the waiting between them, are all in there: the block run
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from httpx2_trio_ws._session._opening import OpenSession
 from httpx2_trio_ws._session._session import Session
@@ -60,13 +60,11 @@ class Reconnect(Generic[S]):
     def __iter__(self) -> Self:
         return self
 
-    if not TYPE_CHECKING:  # type checkers find the mistake by themselves; and to them, this would be an async iterable
-
-        def __aiter__(self) -> NoReturn:
-            raise TypeError(
-                "use `for connection in reconnect(...):`, not `async for`; in it, `async with connection as ws:` opens a "
-                "session"
-            )
+    # None, not NoReturn: else type checkers took this for an async iterable, and `async for` for right.
+    def __aiter__(self) -> None:
+        raise TypeError(
+            "use `for connection in reconnect(...):`, not `async for`; in it, `async with connection as ws:` opens a session"
+        )
 
     def __next__(self) -> Connecting[S]:
         """The next session to open, unless the last one has ended for good."""
