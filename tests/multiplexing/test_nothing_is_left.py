@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ from .support import Wire, by_id, drop, echo, face, leaves, listen, serve
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+ROUNDS = int(os.environ.get("MULTIPLEX_ROUNDS", "1000"))
 
 
 @contextlib.contextmanager
@@ -119,7 +122,7 @@ async def test_many_rounds_leave_nothing() -> None:
         await mux.request(0, {"id": 0})
         gc.collect()
         before = len(gc.get_objects())
-        for number in range(3000):
+        for number in range(ROUNDS):
             with anyio.move_on_after(0 if number % 3 else None):
                 await mux.request(number, {"id": number})
             with anyio.move_on_after(0 if number % 2 else None):
