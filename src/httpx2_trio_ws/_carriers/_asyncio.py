@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class LoopCarrier(StreamCarrier):
     """Through the plain socket under the network stream."""
 
+    calls_back = True
+
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(response)
         self._loop = asyncio.get_running_loop()

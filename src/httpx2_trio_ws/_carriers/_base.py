@@ -38,6 +38,8 @@ class Carrier(Protocol):
     session is dropped then. :meth:`aclose` runs in a shield, with a limit, and whatever it raises is left at that.
     """
 
+    #: :meth:`pump` calls ``take`` from the event loop itself, outside any task: nothing can be started from there.
+    calls_back: bool
     #: When both sides have said that it is over, the peer is given so many seconds to close the connection; ``None``
     #: for as many as is usual.
     linger_seconds: float | None

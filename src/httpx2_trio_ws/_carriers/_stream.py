@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class StreamCarrier:
     """Through the network stream itself."""
 
+    calls_back = False
     linger_seconds: float | None = None
 
     @property

@@ -95,7 +95,10 @@ class Engine:
         try:
             with self._scope:
                 async with self.runtime.open_nursery() as loops:
-                    self.outbox.start_with(partial(loops.start_soon, self._send_loop))
+                    if self.carrier.calls_back:
+                        loops.start_soon(self._send_loop)
+                    else:
+                        self.outbox.start_with(partial(loops.start_soon, self._send_loop))
                     if self._keepalive is not None:
                         loops.start_soon(self._keepalive_loop, self._keepalive)
                     try:
@@ -222,7 +225,7 @@ class Engine:
                     if self.failure is not None and runtime.now() >= self.life.failed_at + self._grace:
                         self._scope.cancel()  # the peer has been told why; nothing is left to wait for
                     self._hurry()
-                if carrier.writes_now:
+                if carrier.writes_now and not carrier.calls_back:
                     outbox.ends()  # lone messages do not need it, so an idle session has no such task
                     return
                 await outbox.wait_work()
