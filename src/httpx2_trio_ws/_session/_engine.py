@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 
 # A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
-_STALL = 0.25
-# Likewise, for the statistics: no room before, and so many seconds.
-_WAIT = 0.001
+# The second, likewise, for the statistics.
+_STALL, _WAIT = 0.25, 0.001
 # A write of some bytes costs as much as gathering that many more.
 _WORTH_A_WRITE = 16384
 
@@ -95,10 +94,8 @@ class Engine:
         try:
             with self._scope:
                 async with self.runtime.open_nursery() as loops:
-                    if self.carrier.calls_back:
-                        loops.start_soon(self._send_loop)
-                    else:
-                        self.outbox.start_with(partial(loops.start_soon, self._send_loop))
+                    start = partial(loops.start_soon, self._send_loop)
+                    (start if self.carrier.calls_back else partial(self.outbox.start_with, start))()
                     if self._keepalive is not None:
                         loops.start_soon(self._keepalive_loop, self._keepalive)
                     try:
