@@ -101,9 +101,15 @@ ENDS: dict[str, tuple[bytes, str]] = {
     "END_STREAM": (data(1, b"", 1), "the peer ended it"),
     "RST_STREAM": (rst(1, 2), r"reset the stream with INTERNAL_ERROR \(2\)"),
     "an unknown code": (rst(1, 99), "reset the stream with code 99"),
-    "GOAWAY below it": (goaway(0, 11, b"too many"), r"after GOAWAY with ENHANCE_YOUR_CALM \(11\) 'too many'"),
+    "GOAWAY below it": (
+        goaway(0, 11, b"too many"),
+        r"the server dropped the stream after GOAWAY with ENHANCE_YOUR_CALM \(11\) 'too many'",
+    ),
     "a broken stream": (window(1, 2**31 - 1), r"broke HTTP/2 on the stream: a window above"),
-    "a broken connection": (frame(PING, 0, 1, bytes(8)), r"broke HTTP/2: PING of a stream \(PROTOCOL_ERROR\)"),
+    "a broken connection": (
+        frame(PING, 0, 1, bytes(8)),
+        r"the server broke HTTP/2: PING of a stream \(PROTOCOL_ERROR\)",
+    ),
 }
 
 

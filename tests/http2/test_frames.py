@@ -54,63 +54,106 @@ CALM, COMPRESSION, FLOW, PROTOCOL, SIZE = (
     ErrorCode.FRAME_SIZE_ERROR,
 )
 
-# Stream 1 is open and answered, stream 3 is open, stream 5 was reset; all others are idle.
+# What several of the below say.
+PADDING = "padding that is longer than its frame"
+UNDECODABLE = "a header block that cannot be decoded"
+INTERRUPTED = "a header block that another frame interrupts"
+TWICE = "malformed headers: a second answer"
+STATUS = "malformed headers: a second, late or invalid :status"
+VALUE = "malformed headers: the value of the header b'x'"
+INTERIM = "malformed headers: an interim answer that HTTP/2 does not have"
+
+# Each with the code and the words of the failure. Stream 1 is open and answered, stream 3 is open, stream 5 was reset; all others are idle.
 FATAL = {
-    "a frame that is too long": (frame(DATA, 0, 1, length=16385), SIZE),
-    "DATA on no stream": (data(0, b"x"), PROTOCOL),
-    "DATA on an idle stream": (data(7, b"x"), PROTOCOL),
-    "DATA on a stream of the server's": (data(2, b"x"), PROTOCOL),
-    "DATA with nothing but a padding that is too long": (data(1, b"\1", 8), PROTOCOL),
-    "DATA without the length of its padding": (data(1, b"", 8), PROTOCOL),
-    "DATA with too much padding": (data(1, b"\5abcd", 8), PROTOCOL),
-    "HEADERS on no stream": (answer(0), PROTOCOL),
-    "HEADERS on an idle stream": (answer(7), PROTOCOL),
-    "HEADERS on a stream of the server's": (answer(2), PROTOCOL),
-    "HEADERS with too much padding": (frame(HEADERS, 12, 3, b"\x09\x88"), PROTOCOL),
-    "HEADERS too short for a priority": (frame(HEADERS, 36, 3, b"\x88"), SIZE),
-    "HEADERS that cannot be decoded": (frame(HEADERS, 4, 3, b"\xff\xff\xff\xff\xff\xff"), COMPRESSION),
-    "HEADERS with an index that is nowhere": (frame(HEADERS, 4, 3, b"\xfe"), COMPRESSION),
-    "HEADERS that make the table too large": (frame(HEADERS, 4, 3, b"\x3f\xe2\x1f\x88"), COMPRESSION),
-    "HEADERS that HEADERS follow": (frame(HEADERS, 0, 3, b"\x88") + answer(3), PROTOCOL),
-    "HEADERS that DATA follow": (frame(HEADERS, 0, 3, b"\x88") + data(1, b"x"), PROTOCOL),
-    "HEADERS that PING follows": (frame(HEADERS, 0, 3, b"\x88") + frame(PING, 0, 0, bytes(8)), PROTOCOL),
-    "HEADERS that what is unknown follows": (frame(HEADERS, 0, 3, b"\x88") + frame(77), PROTOCOL),
-    "CONTINUATION of nothing": (frame(CONTINUATION, 4, 1, b"\x88"), PROTOCOL),
-    "CONTINUATION of another stream": (frame(HEADERS, 0, 3, b"\x88") + frame(CONTINUATION, 4, 1), PROTOCOL),
+    "a frame that is too long": (frame(DATA, 0, 1, length=16385), SIZE, "a frame of 16385 bytes"),
+    "DATA on no stream": (data(0, b"x"), PROTOCOL, "DATA on stream 0, which was never opened"),
+    "DATA on an idle stream": (data(7, b"x"), PROTOCOL, "DATA on stream 7, which was never opened"),
+    "DATA on a stream of the server's": (data(2, b"x"), PROTOCOL, "DATA on stream 2, which was never opened"),
+    "DATA with nothing but a padding that is too long": (data(1, b"\1", 8), PROTOCOL, PADDING),
+    "DATA without the length of its padding": (data(1, b"", 8), PROTOCOL, PADDING),
+    "DATA with too much padding": (data(1, b"\5abcd", 8), PROTOCOL, PADDING),
+    "HEADERS on no stream": (answer(0), PROTOCOL, "HEADERS on stream 0, which was never opened"),
+    "HEADERS on an idle stream": (answer(7), PROTOCOL, "HEADERS on stream 7, which was never opened"),
+    "HEADERS on a stream of the server's": (answer(2), PROTOCOL, "HEADERS on stream 2, which was never opened"),
+    "HEADERS with too much padding": (frame(HEADERS, 12, 3, b"\x09\x88"), PROTOCOL, PADDING),
+    "HEADERS too short for a priority": (
+        frame(HEADERS, 36, 3, b"\x88"),
+        SIZE,
+        "a HEADERS frame without the priority that it has",
+    ),
+    "HEADERS that cannot be decoded": (frame(HEADERS, 4, 3, b"\xff\xff\xff\xff\xff\xff"), COMPRESSION, UNDECODABLE),
+    "HEADERS with an index that is nowhere": (frame(HEADERS, 4, 3, b"\xfe"), COMPRESSION, UNDECODABLE),
+    "HEADERS that make the table too large": (frame(HEADERS, 4, 3, b"\x3f\xe2\x1f\x88"), COMPRESSION, UNDECODABLE),
+    "HEADERS that HEADERS follow": (frame(HEADERS, 0, 3, b"\x88") + answer(3), PROTOCOL, INTERRUPTED),
+    "HEADERS that DATA follow": (frame(HEADERS, 0, 3, b"\x88") + data(1, b"x"), PROTOCOL, INTERRUPTED),
+    "HEADERS that PING follows": (frame(HEADERS, 0, 3, b"\x88") + frame(PING, 0, 0, bytes(8)), PROTOCOL, INTERRUPTED),
+    "HEADERS that what is unknown follows": (frame(HEADERS, 0, 3, b"\x88") + frame(77), PROTOCOL, INTERRUPTED),
+    "CONTINUATION of nothing": (frame(CONTINUATION, 4, 1, b"\x88"), PROTOCOL, "a CONTINUATION of nothing"),
+    "CONTINUATION of another stream": (
+        frame(HEADERS, 0, 3, b"\x88") + frame(CONTINUATION, 4, 1),
+        PROTOCOL,
+        INTERRUPTED,
+    ),
     "a header list of more than 64 KiB": (
         frame(HEADERS, 0, 3, block(*ANSWER, *[(b"x", b"y" * 8000)] * 2))
         + frame(CONTINUATION, 0, 3, block(*[(b"x", b"y" * 8000)] * 2)) * 3
         + frame(CONTINUATION, 4, 3, block((b"x", b"y" * 8000))),
         CALM,
+        "a header list of more than 65536 bytes",
     ),
     "a header block of more than 128 KiB": (
         frame(HEADERS, 0, 3, b"\x00" * 16384) + frame(CONTINUATION, 0, 3, b"\x00" * 16384) * 8,
         CALM,
+        "a header block of more than 131072 bytes",
     ),
-    "PRIORITY of no stream": (frame(PRIORITY, 0, 0, bytes(5)), PROTOCOL),
-    "RST_STREAM of no stream": (rst(0, 8), PROTOCOL),
-    "RST_STREAM of an idle stream": (rst(7, 8), PROTOCOL),
-    "RST_STREAM of a wrong size": (frame(RST, 0, 1, bytes(5)), SIZE),
-    "SETTINGS of a stream": (frame(SETTINGS, 0, 1), PROTOCOL),
-    "SETTINGS of a wrong size": (frame(SETTINGS, 0, 0, bytes(5)), SIZE),
-    "an acknowledgement with settings": (frame(SETTINGS, 1, 0, bytes(6)), SIZE),
-    "SETTINGS that enable push": (settings((2, 1)), PROTOCOL),
-    "SETTINGS with a window too large": (settings((4, 2**31)), FLOW),
-    "SETTINGS with frames too small": (settings((5, 16383)), PROTOCOL),
-    "SETTINGS with frames too large": (settings((5, 2**24)), PROTOCOL),
-    "SETTINGS with extended CONNECT of 2": (settings((8, 2)), PROTOCOL),
-    "SETTINGS that take extended CONNECT back": (settings((8, 0)), PROTOCOL),
-    "SETTINGS that make a window too large": (window(1, 2**31 - 1 - 65535) + settings((4, 65536)), FLOW),
-    "PUSH_PROMISE": (frame(PUSH, 4, 1, b"\0\0\0\2\x88"), PROTOCOL),
-    "PING of a stream": (frame(PING, 0, 1, bytes(8)), PROTOCOL),
-    "PING of a wrong size": (frame(PING, 0, 0, bytes(7)), SIZE),
-    "GOAWAY of a stream": (frame(GOAWAY, 0, 1, bytes(8)), PROTOCOL),
-    "GOAWAY of a wrong size": (frame(GOAWAY, 0, 0, bytes(7)), SIZE),
-    "WINDOW_UPDATE of a wrong size": (frame(WINDOW, 0, 0, bytes(3)), SIZE),
-    "WINDOW_UPDATE of the connection by nothing": (window(0, 0), PROTOCOL),
-    "WINDOW_UPDATE of the connection by too much": (window(0, 2**31 - 1), FLOW),
-    "WINDOW_UPDATE of an idle stream": (window(7, 1), PROTOCOL),
-    "WINDOW_UPDATE of a stream of the server's": (window(2, 1), PROTOCOL),
+    "PRIORITY of no stream": (frame(PRIORITY, 0, 0, bytes(5)), PROTOCOL, "PRIORITY of no stream"),
+    "RST_STREAM of no stream": (rst(0, 8), PROTOCOL, "RST_STREAM on stream 0, which was never opened"),
+    "RST_STREAM of an idle stream": (rst(7, 8), PROTOCOL, "RST_STREAM on stream 7, which was never opened"),
+    "RST_STREAM of a wrong size": (frame(RST, 0, 1, bytes(5)), SIZE, "a RST_STREAM frame of a size that none has"),
+    "SETTINGS of a stream": (frame(SETTINGS, 0, 1), PROTOCOL, "SETTINGS of a stream"),
+    "SETTINGS of a wrong size": (frame(SETTINGS, 0, 0, bytes(5)), SIZE, "a SETTINGS frame of a size that none has"),
+    "an acknowledgement with settings": (
+        frame(SETTINGS, 1, 0, bytes(6)),
+        SIZE,
+        "an acknowledgement of SETTINGS that says something",
+    ),
+    "SETTINGS that enable push": (settings((2, 1)), PROTOCOL, "a server that enables push"),
+    "SETTINGS with a window too large": (settings((4, 2**31)), FLOW, "a SETTINGS_INITIAL_WINDOW_SIZE above 2^31-1"),
+    "SETTINGS with frames too small": (settings((5, 16383)), PROTOCOL, "a SETTINGS_MAX_FRAME_SIZE out of bounds"),
+    "SETTINGS with frames too large": (settings((5, 2**24)), PROTOCOL, "a SETTINGS_MAX_FRAME_SIZE out of bounds"),
+    "SETTINGS with extended CONNECT of 2": (
+        settings((8, 2)),
+        PROTOCOL,
+        "a SETTINGS_ENABLE_CONNECT_PROTOCOL that is neither 0 nor 1",
+    ),
+    "SETTINGS that take extended CONNECT back": (
+        settings((8, 0)),
+        PROTOCOL,
+        "a server that takes extended CONNECT back (RFC 8441 §3)",
+    ),
+    "SETTINGS that make a window too large": (
+        window(1, 2**31 - 1 - 65535) + settings((4, 65536)),
+        FLOW,
+        "a window above 2^31-1",
+    ),
+    "PUSH_PROMISE": (frame(PUSH, 4, 1, b"\0\0\0\2\x88"), PROTOCOL, "PUSH_PROMISE, though push is disabled"),
+    "PING of a stream": (frame(PING, 0, 1, bytes(8)), PROTOCOL, "PING of a stream"),
+    "PING of a wrong size": (frame(PING, 0, 0, bytes(7)), SIZE, "a PING frame of a size that none has"),
+    "GOAWAY of a stream": (frame(GOAWAY, 0, 1, bytes(8)), PROTOCOL, "GOAWAY of a stream"),
+    "GOAWAY of a wrong size": (frame(GOAWAY, 0, 0, bytes(7)), SIZE, "a GOAWAY frame of a size that none has"),
+    "WINDOW_UPDATE of a wrong size": (
+        frame(WINDOW, 0, 0, bytes(3)),
+        SIZE,
+        "a WINDOW_UPDATE frame of a size that none has",
+    ),
+    "WINDOW_UPDATE of the connection by nothing": (window(0, 0), PROTOCOL, "a WINDOW_UPDATE by nothing"),
+    "WINDOW_UPDATE of the connection by too much": (window(0, 2**31 - 1), FLOW, "a window above 2^31-1"),
+    "WINDOW_UPDATE of an idle stream": (window(7, 1), PROTOCOL, "WINDOW_UPDATE on stream 7, which was never opened"),
+    "WINDOW_UPDATE of a stream of the server's": (
+        window(2, 1),
+        PROTOCOL,
+        "WINDOW_UPDATE on stream 2, which was never opened",
+    ),
 }
 
 
@@ -124,7 +167,7 @@ def client() -> Client:
 @pytest.mark.parametrize("name", FATAL)
 @pytest.mark.parametrize("bytewise", [False, True])
 def test_fatal(name: str, bytewise: bool) -> None:
-    sent, code = FATAL[name]
+    sent, code, text = FATAL[name]
     connection = client()
     events = []
     for part in [sent[i : i + 1] for i in range(len(sent))] if bytewise else [sent]:
@@ -133,10 +176,10 @@ def test_fatal(name: str, bytewise: bool) -> None:
     assert isinstance(failed, Failed)
     assert failed.error is connection.connection.failed
     assert failed.error.code == code
-    assert code.name in str(failed.error)
+    assert str(failed.error) == f"{text} ({code.name})"
     kind, _, _, payload = connection.written()[-1]
     assert (kind, payload[4:8]) == (GOAWAY, code.to_bytes(4, "big"))
-    assert payload[8:].decode() == failed.error.text
+    assert payload[8:].decode() == failed.error.text == text
     assert connection.receive(answer(3)) == []
 
 
@@ -164,41 +207,67 @@ def test_settings_that_are_too_long() -> None:
 
 
 BREAKS = {
-    "data before an answer": (3, data(3, b"x"), PROTOCOL),
-    "data after the end": (1, data(1, b"x", 1) + data(1, b"y"), ErrorCode.STREAM_CLOSED),
-    "headers after the end": (1, data(1, b"x", 1) + answer(1, flags=5), ErrorCode.STREAM_CLOSED),
-    "a second answer": (1, answer(1, flags=5), PROTOCOL),
-    "trailers without the end": (1, frame(HEADERS, 4, 1, block((b"x", b"y"))), PROTOCOL),
-    "no status": (3, frame(HEADERS, 4, 3, block((b"x", b"y"))), PROTOCOL),
-    "two statuses": (3, frame(HEADERS, 4, 3, block(*ANSWER, *ANSWER)), PROTOCOL),
-    "a late status": (3, frame(HEADERS, 4, 3, block((b"x", b"y"), *ANSWER)), PROTOCOL),
-    "a status of two digits": (3, answer(3, status=b"20"), PROTOCOL),
-    "a status of letters": (3, answer(3, status=b"2OO"), PROTOCOL),
-    "another pseudo-header": (3, answer(3, (b":path", b"/")), PROTOCOL),
-    "a name in capitals": (3, answer(3, (b"Server", b"x")), PROTOCOL),
-    "an empty name": (3, answer(3, (b"", b"x")), PROTOCOL),
-    "a line break in a value": (3, answer(3, (b"x", b"y\r\nz: 1")), PROTOCOL),
-    "a NUL in a value": (3, answer(3, (b"x", b"\0")), PROTOCOL),
-    "white space before a value": (3, answer(3, (b"x", b" y")), PROTOCOL),
-    "white space after a value": (3, answer(3, (b"x", b"y\t")), PROTOCOL),
-    "a header of HTTP/1.1": (3, answer(3, (b"upgrade", b"websocket")), PROTOCOL),
-    "a status of 101": (3, answer(3, status=b"101"), PROTOCOL),
-    "an interim answer that ends": (3, answer(3, status=b"103", flags=5), PROTOCOL),
-    "a PRIORITY of a wrong size": (1, frame(PRIORITY, 0, 1, bytes(4)), SIZE),
-    "a window opened by nothing": (1, window(1, 0), PROTOCOL),
-    "a window opened by too much": (1, window(1, 2**31 - 1), FLOW),
-    "more than the window": (1, data(1, bytes(16384)) * 4 + data(1, b"x"), FLOW),
-    "more than the window with padding": (1, data(1, bytes(16384)) * 4 + data(1, b"\0", 8), FLOW),
+    "data before an answer": (3, data(3, b"x"), PROTOCOL, "data before an answer"),
+    "data after the end": (1, data(1, b"x", 1) + data(1, b"y"), ErrorCode.STREAM_CLOSED, "data after END_STREAM"),
+    "headers after the end": (
+        1,
+        data(1, b"x", 1) + answer(1, flags=5),
+        ErrorCode.STREAM_CLOSED,
+        "headers after END_STREAM",
+    ),
+    "a second answer": (1, answer(1, flags=5), PROTOCOL, TWICE),
+    "trailers without the end": (1, frame(HEADERS, 4, 1, block((b"x", b"y"))), PROTOCOL, TWICE),
+    "no status": (
+        3,
+        frame(HEADERS, 4, 3, block((b"x", b"y"))),
+        PROTOCOL,
+        "malformed headers: an answer without :status",
+    ),
+    "two statuses": (3, frame(HEADERS, 4, 3, block(*ANSWER, *ANSWER)), PROTOCOL, STATUS),
+    "a late status": (3, frame(HEADERS, 4, 3, block((b"x", b"y"), *ANSWER)), PROTOCOL, STATUS),
+    "a status of two digits": (3, answer(3, status=b"20"), PROTOCOL, STATUS),
+    "a status of letters": (3, answer(3, status=b"2OO"), PROTOCOL, STATUS),
+    "another pseudo-header": (3, answer(3, (b":path", b"/")), PROTOCOL, "malformed headers: the header name b':path'"),
+    "a name in capitals": (3, answer(3, (b"Server", b"x")), PROTOCOL, "malformed headers: the header name b'Server'"),
+    "an empty name": (3, answer(3, (b"", b"x")), PROTOCOL, "malformed headers: the header name b''"),
+    "a line break in a value": (3, answer(3, (b"x", b"y\r\nz: 1")), PROTOCOL, VALUE),
+    "a NUL in a value": (3, answer(3, (b"x", b"\0")), PROTOCOL, VALUE),
+    "white space before a value": (3, answer(3, (b"x", b" y")), PROTOCOL, VALUE),
+    "white space after a value": (3, answer(3, (b"x", b"y\t")), PROTOCOL, VALUE),
+    "a header of HTTP/1.1": (
+        3,
+        answer(3, (b"upgrade", b"websocket")),
+        PROTOCOL,
+        "malformed headers: the header 'upgrade', which HTTP/2 does not have",
+    ),
+    "a status of 101": (3, answer(3, status=b"101"), PROTOCOL, INTERIM),
+    "an interim answer that ends": (3, answer(3, status=b"103", flags=5), PROTOCOL, INTERIM),
+    "a PRIORITY of a wrong size": (
+        1,
+        frame(PRIORITY, 0, 1, bytes(4)),
+        SIZE,
+        "a PRIORITY frame of a size that none has",
+    ),
+    "a window opened by nothing": (1, window(1, 0), PROTOCOL, "a WINDOW_UPDATE by nothing"),
+    "a window opened by too much": (1, window(1, 2**31 - 1), FLOW, "a window above 2^31-1"),
+    "more than the window": (1, data(1, bytes(16384)) * 4 + data(1, b"x"), FLOW, "more data than the stream's window"),
+    "more than the window with padding": (
+        1,
+        data(1, bytes(16384)) * 4 + data(1, b"\0", 8),
+        FLOW,
+        "more data than the stream's window",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_breaks_one_stream(name: str) -> None:
-    stream, sent, code = BREAKS[name]
+    stream, sent, code, text = BREAKS[name]
     connection = client()
     events = connection.receive(sent, frame(PING, 0, 0, b"12345678"))
     [broken] = [event for event in events if isinstance(event, Broken)]
     assert broken.stream.id == stream
+    assert broken.text == text
     assert broken.stream.forgotten
     assert stream not in connection.connection.streams
     written = connection.written()

@@ -130,7 +130,7 @@ def test_more_than_the_connections_window() -> None:
     client.connection.connection_window = 2**30  # nothing is handed back
     events = client.receive(*[data(1, bytes(16_384))] * 4)
     assert isinstance(events[-1], Failed)
-    assert events[-1].error.code is ErrorCode.FLOW_CONTROL_ERROR
+    assert str(events[-1].error) == "more data than the connection's window (FLOW_CONTROL_ERROR)"
 
 
 def test_padding_counts_and_is_handed_back() -> None:

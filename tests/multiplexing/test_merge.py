@@ -327,7 +327,7 @@ async def test_after_the_block() -> None:
     block = face().merge({"a": numbers(10**9)})
     async with block as merged:
         assert await merged.receive() == ("a", 0)
-        with pytest.raises(RuntimeError, match="entered once"):
+        with pytest.raises(RuntimeError, match=r"each is entered once; call merge\(\) again"):
             await block.__aenter__()
     for call in (merged.receive, merged.__anext__):
         with pytest.raises(WebSocketClosedError):

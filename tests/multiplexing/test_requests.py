@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
 
+import httpx2_trio_ws.anyio
 from httpx2_trio_ws import (
     WebSocketClosedError,
     WebSocketDisconnect,
@@ -16,6 +18,7 @@ from httpx2_trio_ws import (
     WebSocketUpgradeError,
 )
 from tests.asgi.support import both_loops
+from tests.virtual_time import VIRTUAL, run_virtual
 
 from .support import Wire, by_id, closes, drop, echo, face, hears_and_drops, leaves, listen, says, serve
 
@@ -476,12 +479,12 @@ async def test_the_wrong_arguments() -> None:
                 face().multiplex(wrong)
         block = face().multiplex(source, key=by_id)
         async with block as mux:
-            with pytest.raises(RuntimeError, match="entered once"):
+            with pytest.raises(RuntimeError, match=r"each multiplexer is entered once; call multiplex\(\) again"):
                 await block.__aenter__()
             subscribing = mux.subscribe("a")
             async with subscribing:
                 pass
-            with pytest.raises(RuntimeError, match="entered once"):
+            with pytest.raises(RuntimeError, match=r"each subscription is entered once; call subscribe\(\) again"):
                 await subscribing.__aenter__()
             with pytest.raises(ValueError, match="confirm looks at the answer"):
                 mux.subscribe("a", confirm=lambda _: None)
@@ -490,6 +493,20 @@ async def test_the_wrong_arguments() -> None:
             with pytest.raises(ValueError, match="when_full is"):
                 mux.subscribe("a", when_full="panic")
         assert server.wires[0].heard == []
+
+
+@pytest.mark.parametrize("loop", VIRTUAL)
+def test_no_half_close_with_anyio(loop: str) -> None:
+    """It is a stream of anyio's on both loops, and goes on after it was asked."""
+
+    async def main() -> None:
+        async with serve(echo) as server, httpx2_trio_ws.anyio.multiplex(server.session(), key=by_id) as mux:
+            assert isinstance(mux, anyio.abc.ObjectStream)
+            with pytest.raises(NotImplementedError, match=r"closed in one direction only; use aclose\(\)"):
+                await mux.send_eof()
+            assert (await mux.request(1, {"id": 1}))["session"] == 0
+
+    run_virtual(loop, main)
 
 
 @both_loops

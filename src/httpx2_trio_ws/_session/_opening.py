@@ -53,7 +53,7 @@ class _Guided(AbstractAsyncContextManager[S]):
         )
 
     def __exit__(self, *exc_info: object) -> NoReturn:
-        raise AssertionError("it cannot be entered")
+        raise AssertionError  # it cannot be entered
 
 
 class OpenSession(_Guided[S]):
