@@ -197,7 +197,9 @@ async def test_chat_that_does_not_begin(capsys: pytest.CaptureFixture[str]) -> N
     assert await chat.main(base, "alice") == 1  # the server is gone
     assert await chat.main("example.com/chat", "alice") == 1
     refused, gone, wrong = capsys.readouterr().err.splitlines()
-    assert refused == "chat: the server refused the WebSocket with 404 Not Found"
+    assert re.fullmatch(
+        'chat: the server refused the WebSocket with 404 Not Found: it says "nothing is here; try /echo, .*"', refused
+    )
     assert gone.startswith("chat: all attempts to connect to 127.0.0.1:")
     assert wrong.startswith("chat: a WebSocket URL begins with ws:// or wss://")
 

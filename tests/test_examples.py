@@ -112,7 +112,8 @@ LAST_LINES = {
     "errors_catch": "the server has closed properly; the total is 55",
     "request_response": r"\d+ squared is \d+",
     "worker_pool": "closed by the server with 1000; 15 jobs came",
-    "auth_and_subprotocol": "without a password: the server refused the WebSocket with 401 Unauthorized; pass auth= to log in",
+    "auth_and_subprotocol": "without a password: the server refused the WebSocket with 401 Unauthorized; pass auth= to log in"
+    ': it says "Missing credentials"',
 }
 
 
@@ -346,7 +347,7 @@ async def test_auth_and_subprotocol(capsys: pytest.CaptureFixture[str]) -> None:
         "subprotocol: chat.v1",
         "answer: you are alice",
         "cookies: {'theme': 'dark', 'session': 'abc123'}",
-        "without a password: the server refused the WebSocket with 401 Unauthorized; pass auth= to log in",
+        LAST_LINES["auth_and_subprotocol"],
     ]
 
 

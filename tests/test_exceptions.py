@@ -13,6 +13,7 @@ import trio
 import httpx2_trio_ws
 from httpx2_trio_ws import (
     CloseCode,
+    SubscriptionOverflow,
     WebSocketClosedError,
     WebSocketDisconnect,
     WebSocketException,
@@ -68,7 +69,8 @@ def test_all_of_them_are_public_and_tested() -> None:
         and issubclass(value, BaseException)
         and value.__module__.startswith("httpx2_trio_ws")
     }
-    assert public == set(BASES) == {type(example) for example, _ in EXAMPLES}
+    assert set(BASES) == {type(example) for example, _ in EXAMPLES}
+    assert public == {*BASES, SubscriptionOverflow}
 
 
 @pytest.mark.parametrize("kind", BASES)
@@ -95,6 +97,16 @@ def test_copies(exc: WebSocketException) -> None:
                 assert (again.response.status_code, again.response.text) == (404, "why")
             else:
                 assert getattr(again, name) == value
+
+
+def test_an_overflow_is_no_end() -> None:
+    """The session goes on, and so does the subscription: what catches the end of a session does not take it."""
+    exc = SubscriptionOverflow(3)
+    assert SubscriptionOverflow.__bases__ == (Exception,)
+    for again in (exc, copy.copy(exc), copy.deepcopy(exc), pickle.loads(pickle.dumps(exc))):
+        assert type(again) is SubscriptionOverflow
+        assert again.dropped == 3
+        assert str(again).startswith("3 messages were dropped: they came faster than they were received; ")
 
 
 def test_again_keeps_the_cause_and_not_the_traceback() -> None:
