@@ -137,6 +137,21 @@ def test_one_call_takes_a_bounded_number_of_slow_frames(slow: bytes) -> None:
     assert connection.receive_data(slow[1:]) == [""][: messages.count("")]
 
 
+@pytest.mark.parametrize("per_message", [5000, 300, 3, 1])
+def test_one_call_takes_a_bounded_number_of_short_fragments(per_message: int) -> None:
+    connection = Connection()
+    number = 5000 // per_message
+    data = (wire(TEXT, b"a") + wire(0, b"b") * per_message + wire(FIN)) * number
+    messages: list[str | bytes] = []
+    before = 0
+    while not before or connection.has_input:
+        messages += connection.receive_data(data if not before else b"")
+        # As many frames as that; a message's last one is none of those counted.
+        assert 0 < connection.fragments_received - before <= 257
+        before = connection.fragments_received
+    assert messages == ["a" + "b" * per_message] * number
+
+
 def test_frames_of_the_fast_path_are_not_counted() -> None:
     connection = Connection()
     assert len(connection.receive_data(text("a") * 5000 + wire(FIN | PING) * 256)) == 5000

@@ -31,10 +31,10 @@ _RESERVED = 0x70
 _COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
 # One call does no more than this, so that its caller can let others run before the next. A small read may inflate to a
 # thousand times its size, or to nothing at all, slowly: so many bytes are inflated, and one that goes in counts as many
-# that come out. Each frame that no loop takes costs some microseconds, and a read of 64 KiB may hold 32,768 of them.
-_MAX_INFLATED = 2**20
+# that come out. Of fragments and control frames, of which a read of 256 KiB may hold 131,072, it takes some 256.
+_MAX_WORK = 2**20
 _BYTE_TO_INFLATE = 16
-_MAX_SLOW_FRAMES = 256
+_FRAME = _MAX_WORK // 256
 # A compressed frame is inflated at once if it has so many bytes, or step by step, each of which gives so many.
 _STEP = 65536
 _BAD_UTF8 = "text is not valid UTF-8"
@@ -95,7 +95,7 @@ class Receiving:
         # How many bytes have not come of the frame that has been opened, and whether it is its message's last.
         self._left = 0
         self._fin = False
-        # Bytes inflated by one call, and what that costs besides.
+        # What one call has done, in bytes inflated.
         self._work = 0
         #: Set once the peer has broken the protocol; nothing is received after that.
         self.failure: Failure | None = None
@@ -134,25 +134,22 @@ class Receiving:
         messages: list[Message] = []
         pos = self._pos
         if self._rest:
-            if data:
-                data, pos = self._rest[pos:] + data, 0
-            else:
-                data = self._rest
+            data, pos = (self._rest[pos:] + data, 0) if data else (self._rest, pos)
             self._rest = b""
-        self._more = False
-        self._pos = self._work = slow_frames = 0
+        self._more, self._pos, self._work = False, 0, 0
         end, protocol = len(data), self._protocol
         while pos < end and self.failure is None and protocol.close_rcvd is None:
-            if self._work >= _MAX_INFLATED or slow_frames >= _MAX_SLOW_FRAMES:
+            if self._work >= _MAX_WORK:
                 self._keep(data, pos)
                 break
             if self._left:
                 pos = self._payload(data, pos, messages)
                 continue
             if len(messages) < max_messages:
-                pos = (self._cut if self._message is None else self._cut_fragments)(data, pos, messages, max_messages)
-                if pos == end or self.failure is not None or self._work >= _MAX_INFLATED:
-                    continue
+                part = self._message
+                pos = (self._cut if part is None else self._cut_fragments)(data, pos, messages, max_messages)
+                if pos == end or self.failure is not None or self._work >= _MAX_WORK or self._message is not part:
+                    continue  # a message that ended may be followed by one for the other loop
             if len(messages) >= max_messages and data[pos] & 0x0F not in _CONTROL_OPCODES:
                 self._keep(data, pos)
                 break
@@ -161,7 +158,7 @@ class Receiving:
                 self._rest = data[pos:]  # not even a whole header, or control frame
                 break
             pos = opened
-            slow_frames += 1
+            self._work += _FRAME
         return messages
 
     def _keep(self, data: bytes, pos: int) -> None:
@@ -210,7 +207,7 @@ class Receiving:
                     inflated = inflating.whole(data[start:stop], limit)
                     append(inflated.decode() if first == 0xC1 else inflated)
                     self._work += len(inflated) + _BYTE_TO_INFLATE * length
-                    if self._work >= _MAX_INFLATED:
+                    if self._work >= _MAX_WORK:
                         return stop
                 else:
                     break
@@ -234,7 +231,9 @@ class Receiving:
         left = self._limit - message.size
         parts: list[bytes] = []
         fin = False
-        while pos < last and not fin:
+        for _ in range((_MAX_WORK - self._work) // _FRAME + 1):
+            if fin or pos >= last:
+                break
             first, length = data[pos], data[pos + 1]
             stop = pos + 2 + length
             if length > 125 or first & 0x7F or stop > last + 1 or length > left:
@@ -245,6 +244,7 @@ class Receiving:
             pos = stop
         if parts:
             self.fragments_received += len(parts) - fin
+            self._work += len(parts) * _FRAME
             self._fin = fin
             self._add(b"".join(parts), messages, ends=True)
         return pos
