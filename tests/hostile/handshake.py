@@ -211,10 +211,10 @@ _COMPRESSION = (
             },
         ),
     ),
-    refused(
+    opens(
         "a client's window of 8 bits",
         "RFC 7692 §7.1.2.2",
-        "wants `client_max_window_bits=8`, which zlib cannot do",
+        "wants `client_max_window_bits=8`, which zlib cannot do: the client sends blocks that are only stored",
         switch(_EXTENSIONS + "permessage-deflate; client_max_window_bits=8"),
     ),
     refused(
