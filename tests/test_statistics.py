@@ -36,6 +36,9 @@ async def test_waiting_for_the_consumer(autojump_clock: object, mocked_time: Non
         await trio.sleep(10)
         assert waits(ws) == (10, 0)
         await peer.send(text("4"), text("5"))
+        await trio.sleep(10)
+        assert waits(ws) == (10, 0)  # both fit
+        await peer.send(text("6"))
         await trio.sleep(5)
     await trio.sleep(10)
     assert waits(ws) == (15, 0)  # it has ended with the session
@@ -62,9 +65,9 @@ async def test_waiting_for_the_peer(autojump_clock: object, mocked_time: None) -
 def test_waits_of_a_blocking_session() -> None:
     with played(small=True, queue_size=1, close_timeout_seconds=0) as (ws, peer):
         assert waits(ws) == (0, 0)
-        peer.send(text("1"))
+        peer.send(text("1"), text("2"))
         eventually(lambda: waits(ws)[0] > 0)
-        assert ws.receive() == "1"
+        assert [ws.receive(), ws.receive()] == ["1", "2"]
         sending = Task(ws.send, "x" * 10**6)
         eventually(lambda: waits(ws)[1] > 0)
         assert len(peer.receive().payload) == 10**6
@@ -88,7 +91,7 @@ async def test_statistics_are_a_frozen_record() -> None:
             ws.statistics().messages_sent = 5  # type: ignore[misc]
 
 
-async def test_statistics_may_be_read_in_any_thread(autojump_clock: object) -> None:
+async def test_statistics_may_be_read_in_any_thread() -> None:
     async with memory_session(queue_size=1, close_timeout_seconds=0) as (ws, peer):
         await peer.send(text("1"))
         await trio.testing.wait_all_tasks_blocked()

@@ -36,7 +36,7 @@ class Instrument:
         """The pong for a ping has come, keepalive's or the application's, after so many seconds."""
 
     def reading_paused(self, session: Any) -> None:
-        """The queue of received messages is full: the application is slower than the peer."""
+        """A message comes that the queue has no room for: the application is slower than the peer."""
 
     def reading_resumed(self, session: Any) -> None:
         """There is room in the queue again. A session that ends while it is paused may not tell this."""
