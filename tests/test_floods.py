@@ -13,7 +13,7 @@ from httpx2_trio_ws._protocol import Connection, PingBook
 from httpx2_trio_ws._runtime._trio import TRIO
 from httpx2_trio_ws._session._outbox import Outbox
 
-from .memory import PING, PONG, TEXT, frame, memory_session, text
+from .memory import CLOSE, PING, PONG, TEXT, frame, memory_session, text
 
 COUNT = 8000
 
@@ -46,6 +46,26 @@ async def test_other_tasks_have_their_turns(autojump_clock: object, flood: bytes
         nursery.start_soon(peer.answer_close)
         await ws.close()
     assert turns >= COUNT // 300
+
+
+async def test_other_tasks_have_their_turns_while_messages_are_dropped(autojump_clock: object) -> None:
+    turns = 0
+    has_closed = trio.Event()
+
+    async with memory_session() as (ws, peer), trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def close() -> None:
+            await ws.close()
+            has_closed.set()
+
+        assert await peer.receive() == (CLOSE, b"\x03\xe8")
+        await peer.send(text("") * 100_000, frame(CLOSE, b"\x03\xe8"))
+        await peer.aclose()
+        while not has_closed.is_set():
+            await trio.lowlevel.checkpoint()
+            turns += 1
+    assert turns >= 100_000 // 4096
 
 
 async def test_messages_and_pongs_keep_their_order(autojump_clock: object) -> None:

@@ -20,6 +20,8 @@ LARGEST = 4
 # Above so many bytes queued, senders wait; they go on below a quarter of that.
 HIGH_WATER = 65536
 LOW_WATER = HIGH_WATER // 4
+# Messages that come after the session was closed here are dropped, so many in a step: a read may hold 131,072.
+DROPPED = 4096
 
 
 def size_of(messages: Iterable[Message]) -> int:

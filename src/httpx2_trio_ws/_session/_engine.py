@@ -11,7 +11,6 @@ over, or when the block is left, is raised by :meth:`Engine.run` in the nursery 
 from __future__ import annotations
 
 import contextlib
-import sys
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from httpx2_trio_ws._carriers import WRITE_SIZE, CarrierError
 from httpx2_trio_ws._core._life import FAREWELL, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
-from httpx2_trio_ws._core._watermarks import HIGH_WATER
+from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
 from httpx2_trio_ws._protocol import Keepalive, PingBook, Verdict
 
 from ._inbox import Inbox
@@ -152,7 +151,7 @@ class Engine:
     def _act(self, data: bytes) -> bool:
         """Act on bytes, or on those that were left; false if there is something to wait for before more."""
         connection, inbox, outbox, life = self.connection, self.inbox, self.outbox, self.life
-        messages = connection.receive_data(data, sys.maxsize if life.closed_here else inbox.room)
+        messages = connection.receive_data(data, DROPPED if life.closed_here else inbox.room)
         if messages and not life.closed_here:
             self.messages_received += len(messages)
             inbox.put(messages)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from httpx2_trio_ws._core._life import CLOSED, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
-from httpx2_trio_ws._core._watermarks import HIGH_WATER
+from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
 from ._carrier import read_stream
@@ -223,7 +222,7 @@ class Reader:
     def _take(self, data: bytes) -> None:
         """Act on what was read."""
         connection = self.connection
-        messages = connection.receive_data(data, sys.maxsize if self.life.closed_here else self.inbox.room)
+        messages = connection.receive_data(data, DROPPED if self.life.closed_here else self.inbox.room)
         if connection.pongs:
             for round_trip in self.pings.answered(connection.pongs):
                 self.watch.call("ping_answered", round_trip)
