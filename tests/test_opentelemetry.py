@@ -115,19 +115,19 @@ async def test_an_open_session_is_in_the_metrics_and_a_failure_in_its_span(
     telemetry = load().Telemetry(exported.tracers.get_tracer("tests"), exported.meters.get_meter("tests"))
     with pytest.raises(ExceptionGroup) as caught:
         async with memory_session(queue_size=1, instruments=[telemetry]) as (ws, peer):
-            await peer.send(text("one"))
+            await peer.send(text("one") + text("does not fit"))
             await trio.testing.wait_all_tasks_blocked()
             # Exporters ask in threads of their own.
             metrics = await trio.to_thread.run_sync(exported.metrics)
             assert (metrics["websocket.sessions"], metrics["websocket.messages received"]) == (1, 1)
-            await ws.receive()
+            assert [await ws.receive(), await ws.receive()] == ["one", "does not fit"]
             await peer.aclose()
             await trio.sleep_forever()
     assert caught.group_contains(WebSocketNetworkError, depth=1)
     (span,) = exported.spans().values()
     assert [event.name for event in span.events] == ["reading paused", "reading resumed", "closed", "exception"]
     assert span.status.status_code is StatusCode.ERROR
-    assert exported.metrics()["websocket.messages received"] == 1
+    assert exported.metrics()["websocket.messages received"] == 2
 
 
 def test_as_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
