@@ -206,5 +206,5 @@ async def test_the_wrong_keyword(opens: Any, client: httpx2.AsyncClient) -> None
             raise AssertionError
     for loop in (reconnect(client, "ws://h"), httpx2_trio_ws.anyio.reconnect(client, "ws://h")):
         with pytest.raises(TypeError, match=r"`for connection in reconnect\(...\):`, not `async for`"):
-            async for _ in loop:
+            async for _ in loop:  # type: ignore[attr-defined]
                 raise AssertionError
