@@ -94,7 +94,7 @@ class Engine:
             with self._scope:
                 async with self.runtime.open_nursery() as loops:
                     start = partial(loops.start_soon, self._send_loop)
-                    (start if self.carrier.calls_back else partial(self.outbox.start_with, start))()
+                    self.outbox.start_with(start, at_once=self.carrier.calls_back)
                     if self._keepalive is not None:
                         loops.start_soon(self._keepalive_loop, self._keepalive)
                     try:

@@ -212,8 +212,14 @@ class Outbox(FrameQueue):
         await self._wake.wait()
         self._wake = None
 
-    def start_with(self, start: Callable[[], object] | None) -> None:
-        """Have the send loop started whenever there is something to write; ``None``: not any more."""
+    def start_with(self, start: Callable[[], object] | None, *, at_once: bool = False) -> None:
+        """Have the send loop started whenever there is something to write; ``None``: not any more.
+
+        ``at_once``: it is started now and stays, as it cannot be where something to write turns up.
+        """
+        if at_once and start is not None:
+            start()
+            return
         self._start = start
         if start is not None and not self.idle:
             start()  # it was called before it could be
