@@ -1,10 +1,11 @@
 """Frames on their way out, without I/O and without anyone who waits: for tasks and for threads.
 
-Three places, in the order in which they are written:
+Four places, in the order in which they are written:
 
 1. the rest of what is partly on the wire already;
 2. control frames: pongs, pings, the close frame that answers the peer's;
-3. messages, in the order of the calls, and after them the close frame of our own ``close()``.
+3. messages, in the order of the calls, and after them the close frame of our own ``close()``;
+4. what has gathered of a message that is sent in parts, fragment by fragment. Until it is over, no other message comes.
 
 Control frames thus wait for the frame now on the wire, and for nothing else of ours.
 """
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from httpx2_trio_ws._protocol import Outgoing
+
 
 class FrameQueue:
     """See the module's text. Who waits for what is the subclass's: it is told by the methods that begin with ``_on``."""
@@ -28,6 +31,7 @@ class FrameQueue:
         "_discarded",
         "_frames",
         "_left",
+        "_outgoing",
         "_part_written",
         "_wire",
         "_written",
@@ -40,6 +44,8 @@ class FrameQueue:
 
     def __init__(self) -> None:
         self._frames: deque[bytes] = deque()
+        # The message that is sent in parts.
+        self._outgoing: Outgoing | None = None
         self._control: list[bytes] = []
         self._wire: memoryview | None = None
         # The message frames in what is now on the wire, but for those that have left, to find the next place between
@@ -67,13 +73,19 @@ class FrameQueue:
     def _on_written(self) -> None:
         """So many message frames as :attr:`_written` says have been handed to the transport."""
 
+    def _on_outgoing(self) -> None:
+        """All of the message that is sent in parts has been taken."""
+
     def _on_control(self) -> None:
         """No control frame waits any more."""
 
     # -- in ------------------------------------------------------------------------------------
 
     def add_frame(self, frame: bytes) -> None:
-        """Queue a frame after the messages before it."""
+        """Queue a frame after the messages before it; inside of one that is sent in parts, and is not complete."""
+        if self._outgoing is not None:
+            self._outgoing.end_with(frame)
+            return
         self._make_frames()
         self._frames.append(frame)
         self.size += len(frame)
@@ -108,7 +120,19 @@ class FrameQueue:
                 self._make_frames()
                 if self._frames:
                     self._fill()
+                elif self._outgoing is not None:
+                    self._fill_outgoing(self._outgoing)
         return self._wire
+
+    def _fill_outgoing(self, outgoing: Outgoing) -> None:
+        frame = outgoing.frame()
+        if frame:
+            self._frames.append(frame)
+            self.size += len(frame)
+            self._fill()
+        if outgoing.over:
+            self._outgoing = None
+            self._on_outgoing()
 
     def _fill(self) -> None:
         frames, batch = self._frames, self._batch
@@ -163,6 +187,11 @@ class FrameQueue:
             self._part_written = False
             self._on_written()
 
+    @property
+    def gathered(self) -> int:
+        """Bytes of messages that have not been handed to the transport, those in parts included."""
+        return self.size if self._outgoing is None else self.size + self._outgoing.size
+
     # -- the end -------------------------------------------------------------------------------
 
     @property
@@ -173,7 +202,8 @@ class FrameQueue:
     def rest(self, size: int) -> bytes:
         """What waits, in order, in whole frames up to ``size`` bytes, for a last try. Only :attr:`between_frames`."""
         rest = b"".join(self._control)
-        for frames in (self._frames, self._unmade()):
+        of_outgoing = iter(self._outgoing.frame, b"") if self._outgoing is not None else ()
+        for frames in (self._frames, self._unmade(), of_outgoing):
             for frame in frames:
                 if len(rest) + len(frame) > size:
                     return rest
@@ -185,6 +215,11 @@ class FrameQueue:
         self._discarded = True
         self.size = len(self._wire) if self._batch and self._wire is not None else 0
         self._frames.clear()
+        self.drop_outgoing()
+
+    def drop_outgoing(self) -> None:
+        """Write nothing more of the message that is sent in parts."""
+        self._outgoing = None
 
     def drop_all(self) -> None:
         """Nothing can be written any more."""

@@ -8,11 +8,14 @@ have to do with frames: ``_core``, ``_session``, ``_sync``, ``testing`` and the 
 
 from ._checks import check_close, check_payload
 from ._connection import Connection
+from ._control import Failure
+from ._incoming import Incoming
 from ._keepalive import Keepalive, Verdict
 from ._masking import BINARY, TEXT
 from ._observed import FrameInfo, ObservedConnection
+from ._opening_up import Message
+from ._outgoing import Outgoing
 from ._pings import PingBook
-from ._receiving import Failure, Message
 
 __all__ = [
     "BINARY",
@@ -20,9 +23,11 @@ __all__ = [
     "Connection",
     "Failure",
     "FrameInfo",
+    "Incoming",
     "Keepalive",
     "Message",
     "ObservedConnection",
+    "Outgoing",
     "PingBook",
     "Verdict",
     "check_close",

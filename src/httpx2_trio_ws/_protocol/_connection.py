@@ -20,12 +20,13 @@ message that was cut short inside a block is refused.
 from __future__ import annotations
 
 import logging
+import zlib
 from typing import TYPE_CHECKING
 
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
-from ._masking import COMPRESSED, PART, masked_frame, masked_frames, masked_parts
+from ._masking import COMPRESSED, PART, masked_fragment, masked_frame, masked_frames, masked_parts
 from ._receiving import Receiving
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class Connection(Receiving):
         deflate: the permessage-deflate extension (RFC 7692) as negotiated, or ``None``.
     """
 
-    __slots__ = ("_deflate", "messages_sent", "pings_sent")
+    __slots__ = ("_deflate", "fragments_sent", "messages_sent", "pings_sent")
 
     def __init__(self, *, max_message_size: int | None = 2**20, deflate: PerMessageDeflate | None = None) -> None:
         super().__init__(Protocol(CLIENT, max_size=None, logger=_logger), max_message_size, deflate)
         self._deflate = deflate
         #: Messages that :meth:`encode` has made frames of, and pings.
         self.messages_sent = self.pings_sent = 0
+        #: Frames of messages that were not the last ones of theirs.
+        self.fragments_sent = 0
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -107,6 +110,36 @@ class Connection(Receiving):
             return [self.encode(payload, kind) for payload in payloads]
         self.messages_sent += len(payloads)
         return masked_frames(payloads, kind)
+
+    @property
+    def compresses(self) -> bool:
+        """Messages may be compressed."""
+        return self._deflate is not None
+
+    def encode_fragment(self, payload: bytes | memoryview, kind: int, *, fin: bool, compressed: bool) -> bytes:
+        """One of several frames of a message (RFC 6455 §5.4), to be sent after those before it.
+
+        Args:
+            payload: a part of the message; of text, it may end inside a character.
+            kind: :data:`TEXT` or :data:`BINARY` for the first, which is not the last as well; 0 for the others.
+            fin: it is the last.
+            compressed: the message is; the same for all of them.
+        """
+        if fin:
+            self.messages_sent += 1
+        else:
+            self.fragments_sent += 1
+        deflate = self._deflate
+        if not compressed or deflate is None:
+            return masked_fragment(payload, kind, fin=fin)
+        if fin:
+            return masked_fragment(deflate.encode(Frame(Opcode.CONT, payload)).data, kind, fin=True)
+        if kind and deflate.local_no_context_takeover:
+            deflate.encoder = zlib.compressobj(wbits=-deflate.local_max_window_bits, **deflate.compress_settings)
+        # All that has come can be inflated after this, as after a sync flush, which takes three bytes more (RFC 7692
+        # §7.2.1 has one at the message's end only).
+        data = deflate.encoder.compress(payload) + deflate.encoder.flush(zlib.Z_PARTIAL_FLUSH)
+        return masked_fragment(data, kind | COMPRESSED if kind else 0, fin=False)
 
     def ping(self, payload: bytes) -> bytes:
         """A ping frame (RFC 6455 §5.5.2)."""

@@ -67,6 +67,15 @@ def masked_frame(payload: bytes | bytearray | memoryview, kind: int) -> bytes:
     return b"".join((head, key, apply_mask(payload, key)))
 
 
+def masked_fragment(payload: bytes | bytearray | memoryview, kind: int, *, fin: bool) -> bytes:
+    """A masked frame of a message in fragments (RFC 6455 §5.4); ``kind`` is 0 for all but its first."""
+    key = _key()
+    length = len(payload)
+    first = kind | _FIN if fin else kind
+    lengths = bytes((_MASKED | length,)) if length < 126 else _head(0, length)[1:]
+    return b"".join((bytes((first,)), lengths, key, apply_mask(payload, key)))
+
+
 def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:
     """The frame of a large payload, part by part; see :func:`masked_frame`.
 

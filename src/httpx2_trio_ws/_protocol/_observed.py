@@ -14,7 +14,7 @@ from ._masking import COMPRESSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ._receiving import Message
+    from ._opening_up import Message
 
 _DATA_OPCODES = (0, 1, 2)
 # Where the payload begins after a header without a key, by the length's first seven bits; 2 for all others.
@@ -22,6 +22,8 @@ _PAYLOAD = {126: 4, 127: 10}
 # A payload of so many bytes is shown whole; of a longer one, the first and the last ones.
 _SHOWN = 64
 _BEGIN, _END = 48, 8
+# Of a frame whose message is handed out as it arrives, so many bytes are held.
+_HELD = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,35 @@ class FrameInfo:
 
     Attributes:
         opcode: 0 continuation, 1 text, 2 binary, 8 close, 9 ping, 10 pong.
-        payload: the payload, unmasked and not compressed.
+        payload: the payload, unmasked and not compressed. Of a frame of more than 64 KiB whose message is received in
+            parts, these are its first 64 KiB, as the rest is not held.
         fin: the last frame of its message.
         compressed: its message crosses the network compressed (RFC 7692).
+        size: the bytes of the whole payload.
     """
 
     opcode: int
     payload: bytes
     fin: bool = True
     compressed: bool = False
+    size: int = -1
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            object.__setattr__(self, "size", len(self.payload))
 
     def __str__(self) -> str:
         name = Opcode(self.opcode).name
         marks = ("" if self.fin else ", to be continued") + (", compressed" if self.compressed else "")
-        return f"{name} {self._shown()} ({len(self.payload)} bytes{marks})"
+        return f"{name} {self._shown()} ({self.size} bytes{marks})"
 
     def _shown(self) -> str:
         payload = self.payload
         if self.opcode == Opcode.CLOSE and len(payload) > 1:
             return f"{struct.unpack_from('!H', payload)[0]} {_text(payload[2:])}"
         show = _text if self.opcode == Opcode.TEXT else ascii
+        if self.size > len(payload):
+            return f"{show(payload[:_BEGIN])}…"
         return show(payload) if len(payload) <= _SHOWN else f"{show(payload[:_BEGIN])}…{show(payload[-_END:])}"
 
 
@@ -66,7 +77,7 @@ class ObservedConnection(Connection):
     A frame that is refused is not told of.
     """
 
-    __slots__ = ("_frame", "_opcode", "_received", "_sent")
+    __slots__ = ("_frame", "_frame_size", "_opcode", "_received", "_sent")
 
     def __init__(
         self, received: Callable[[FrameInfo], object], sent: Callable[[FrameInfo], object], **options: Any
@@ -76,6 +87,7 @@ class ObservedConnection(Connection):
         self._sent = sent
         # What has come of the frame that is being read, and its opcode.
         self._frame = bytearray()
+        self._frame_size = 0
         self._opcode = Opcode.CONT
 
     # -- in ------------------------------------------------------------------------------------
@@ -104,12 +116,17 @@ class ObservedConnection(Connection):
         return super()._open(data, pos, messages)
 
     def _add(self, part: bytes, messages: list[Message], *, ends: bool) -> None:
+        in_parts = self.incoming is not None
         super()._add(part, messages, ends=ends)
         self._frame += part
+        self._frame_size += len(part)
+        if in_parts or self.incoming is not None:
+            del self._frame[_HELD:]
         if ends:
             payload, self._frame = bytes(self._frame), bytearray()
+            size, self._frame_size = self._frame_size, 0
             if self.failure is None:
-                self._received(FrameInfo(self._opcode, payload, self._fin, self._compressed))
+                self._received(FrameInfo(self._opcode, payload, self._fin, self._compressed, size))
 
     def _feed(self, frame: bytes, pos: int) -> int:
         stop = super()._feed(frame, pos)
@@ -129,6 +146,10 @@ class ObservedConnection(Connection):
 
     def encode_all(self, payloads: list[bytes], kind: int) -> list[bytes]:
         return [self.encode(payload, kind) for payload in payloads]
+
+    def encode_fragment(self, payload: bytes | memoryview, kind: int, *, fin: bool, compressed: bool) -> bytes:
+        self._sent(FrameInfo(Opcode(kind), bytes(payload), fin, compressed))
+        return super().encode_fragment(payload, kind, fin=fin, compressed=compressed)
 
     def control_to_send(self) -> bytes:
         data = super().control_to_send()

@@ -52,9 +52,13 @@ class PartialText:
         self.size = 0
         return parts[0] if len(parts) == 1 else "".join(parts)
 
-    def finish(self) -> str:
-        """The rest; raises :exc:`UnicodeDecodeError` if it ends inside a character."""
+    def check_end(self) -> None:
+        """No more parts come; raises :exc:`UnicodeDecodeError` if it ends inside a character."""
         self._decode(b"", final=True)
+
+    def finish(self) -> str:
+        """The rest; raises as :meth:`check_end`."""
+        self.check_end()
         return self.take()
 
 
@@ -89,6 +93,9 @@ class PartialBytes:
         parts, self._parts = self._parts, []
         self.size = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def check_end(self) -> None:
+        """No more parts come, which is always right."""
 
     def finish(self) -> bytes:
         """The rest."""

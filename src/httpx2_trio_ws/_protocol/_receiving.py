@@ -7,24 +7,28 @@ header, :meth:`Receiving._open`, and then read as its bytes come, :meth:`Receivi
 the most basic rules, so that it may say which.
 
 What follows a frame never depends on where the network cut the bytes.
+
+A message may be *opened up*, :meth:`Receiving.open_up`: it is :attr:`Receiving.incoming` then, whose parts are taken as they
+come, and no message. That may be before it begins, as it is :attr:`Receiving.wanted`; in its middle; or when it turns out to
+be larger than a message may be, if that is what is asked for.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import CloseCode, Opcode
 
+from ._control import BAD_UTF8
 from ._inflating import Inflating, compressed_limit
+from ._opening_up import Message, OpeningUp
 from ._partial import PartialBytes, PartialText
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
     from websockets.protocol import Protocol
-
-Message = str | bytes
 
 _DATA_OPCODES, _CONTROL_OPCODES = (0, 1, 2), (8, 9, 10)
 _RESERVED = 0x70
@@ -37,17 +41,9 @@ _BYTE_TO_INFLATE = 16
 _FRAME = _MAX_WORK // 256
 # A compressed frame is inflated at once if it has so many bytes, or step by step, each of which gives so many.
 _STEP = 65536
-_BAD_UTF8 = "text is not valid UTF-8"
 
 
-class Failure(NamedTuple):
-    """The peer broke the protocol or a limit: the close code it was sent, and why."""
-
-    code: int
-    reason: str
-
-
-class Receiving:
+class Receiving(OpeningUp):
     """The receiving half of a connection.
 
     Args:
@@ -61,26 +57,17 @@ class Receiving:
         "_fin",
         "_inflating",
         "_left",
-        "_limit",
         "_limit_on_wire",
-        "_message",
         "_more",
         "_pos",
-        "_protocol",
         "_rest",
         "_size_on_wire",
         "_work",
-        "failure",
         "fragments_received",
-        "pings_received",
-        "pongs",
-        "pongs_received",
-        "pongs_sent",
     )
 
     def __init__(self, protocol: Protocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
-        self._protocol = protocol
-        self._limit = sys.maxsize if max_message_size is None else min(max_message_size, sys.maxsize)
+        super().__init__(protocol, sys.maxsize if max_message_size is None else min(max_message_size, sys.maxsize))
         self._limit_on_wire = min(compressed_limit(self._limit), sys.maxsize)
         self._inflating = None if deflate is None else Inflating(deflate)
         # What was received and could not be used yet, from a position on: the beginning of a frame, or, when the caller
@@ -88,8 +75,7 @@ class Receiving:
         self._rest: bytes = b""
         self._pos = 0
         self._more = False
-        # The message of which a part has come; whether it is compressed, and of how many bytes it is then.
-        self._message: PartialText | PartialBytes | None = None
+        # Whether the message of which a part has come is compressed, and of how many bytes it is then.
         self._compressed = False
         self._size_on_wire = 0
         # How many bytes have not come of the frame that has been opened, and whether it is its message's last.
@@ -97,14 +83,7 @@ class Receiving:
         self._fin = False
         # What one call has done, in bytes inflated.
         self._work = 0
-        #: Set once the peer has broken the protocol; nothing is received after that.
-        self.failure: Failure | None = None
-        #: Payloads of pongs received; the caller takes them out.
-        self.pongs: list[bytes] = []
-        #: Control frames, answers included; frames of messages that were not the last ones of theirs.
-        self.pings_received: int = 0
-        self.pongs_received: int = 0
-        self.pongs_sent: int = 0
+        #: Frames of messages that were not the last ones of theirs.
         self.fragments_received: int = 0
 
     @property
@@ -142,15 +121,16 @@ class Receiving:
             if self._work >= _MAX_WORK:
                 self._keep(data, pos)
                 break
-            if self._left:
+            full = self.is_full
+            if self._left and not full:
                 pos = self._payload(data, pos, messages)
                 continue
-            if len(messages) < max_messages:
+            if len(messages) < max_messages and not full:
                 part = self._message
                 pos = (self._cut if part is None else self._cut_fragments)(data, pos, messages, max_messages)
                 if pos == end or self.failure is not None or self._work >= _MAX_WORK or self._message is not part:
                     continue  # a message that ended may be followed by one for the other loop
-            if len(messages) >= max_messages and data[pos] & 0x0F not in _CONTROL_OPCODES:
+            if self._left or ((full or len(messages) >= max_messages) and data[pos] & 0x0F not in _CONTROL_OPCODES):
                 self._keep(data, pos)
                 break
             opened = self._open(data, pos, messages)
@@ -179,7 +159,8 @@ class Receiving:
         short = min(limit, 125)
         room = max_messages - len(messages)
         append = messages.append
-        inflating = self._inflating
+        # What may turn out to be larger than a message may be, once it is inflated, is inflated step by step.
+        inflating = None if self.wanted or self.streams_large else self._inflating
         try:
             while pos < last:
                 length = data[pos + 1]
@@ -216,7 +197,7 @@ class Receiving:
                 if not room:
                     break
         except UnicodeDecodeError:
-            self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
+            self._fail(CloseCode.INVALID_DATA, BAD_UTF8)
         except (ProtocolError, PayloadTooBig) as exc:
             self._fail_as(exc)
         return pos
@@ -228,7 +209,7 @@ class Receiving:
         if self._compressed:
             return pos
         last = len(data) - 1
-        left = self._limit - message.size
+        left = self._most - message.size
         parts: list[bytes] = []
         fin = False
         for _ in range((_MAX_WORK - self._work) // _FRAME + 1):
@@ -271,12 +252,22 @@ class Receiving:
             length = int.from_bytes(data[pos + 2 : pos + header])
         if opcode in _CONTROL_OPCODES:
             return self._control(data, pos, header, length)
-        if not self._may_come(first, length):
-            return pos + header
+        self._begin(first, length, messages)
+        return pos + header
+
+    def _begin(self, first: int, length: int, messages: list[Message]) -> None:
+        """A data frame begins, unless its header breaks a rule or a limit: then the connection has failed."""
+        opcode = first & 0x0F
+        large = self._is_large(first, length)
+        wanted = self.wanted and not messages and bool(opcode)
+        if (large and not self._may_be_large(first, length, wanted=wanted)) or not self._may_come(first):
+            return
         if opcode:
             self._message = PartialText() if opcode == Opcode.TEXT else PartialBytes()
             self._compressed = bool(first & _COMPRESSED)
             self._size_on_wire = 0
+        if wanted or large:
+            self.open_up(large=large)
         self._fin = bool(first & 0x80)
         if not self._fin:
             self.fragments_received += 1
@@ -284,21 +275,30 @@ class Receiving:
         self._size_on_wire += length
         if not length:
             self._add(b"", messages, ends=True)
-        return pos + header
 
-    def _may_come(self, first: int, length: int) -> bool:
-        """Whether the header of a data frame breaks no rule and no limit; if it does, the connection has failed."""
+    def _is_large(self, first: int, length: int) -> bool:
+        """Whether a frame's header shows that its message is over the limit."""
+        if self._inflating is not None and (first & _RESERVED == _COMPRESSED if first & 0x0F else self._compressed):
+            return self._begun(first) + length > self._limit_on_wire
+        return self._begun(first) + length > self._limit
+
+    def _begun(self, first: int) -> int:
+        """How much has come of the message that a frame goes on with."""
+        if first & 0x0F or self._message is None:
+            return 0
+        return self._size_on_wire if self._compressed else self._message.size
+
+    def _may_be_large(self, first: int, length: int, *, wanted: bool) -> bool:
+        """Whether a message over the limit is opened up; if it is not, the connection has failed."""
+        if wanted or self.streams_large or self.incoming is not None:
+            return True
+        self._fail_as(PayloadTooBig(length, self._limit, self._begun(first) or None))
+        return False
+
+    def _may_come(self, first: int) -> bool:
+        """Whether the header of a data frame breaks no rule; if it does, the connection has failed."""
         opcode, reserved = first & 0x0F, first & _RESERVED
-        begun = 0 if self._message is None or opcode else self._message.size
-        compressed = reserved == _COMPRESSED if opcode else self._compressed
-        if compressed and self._inflating is not None:
-            begun = 0 if opcode else self._size_on_wire
-            too_big = begun + length > self._limit_on_wire
-        else:
-            too_big = begun + length > self._limit
-        if too_big:
-            self._fail_as(PayloadTooBig(length, self._limit, begun or None))
-        elif reserved and not (reserved == _COMPRESSED and opcode and self._inflating is not None):
+        if reserved and not (reserved == _COMPRESSED and opcode and self._inflating is not None):
             self._fail(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
         elif opcode and self._message is not None:
             self._fail(CloseCode.PROTOCOL_ERROR, "expected a continuation frame")
@@ -315,7 +315,7 @@ class Receiving:
             assert self._message is not None
             try:
                 # No more than shows that it is too large.
-                most = min(_STEP, self._limit - self._message.size + 1)
+                most = min(_STEP, self._most - self._message.size + 1)
                 part, used = self._inflating.step(part[:_STEP], most)
             except ProtocolError as exc:
                 self._fail_as(exc)
@@ -329,72 +329,24 @@ class Receiving:
         """One more part of the message in the making; and if its frame ends, and is the last, the message."""
         message = self._message
         assert message is not None
-        if message.size + len(part) > self._limit:
-            self._fail(CloseCode.MESSAGE_TOO_BIG, f"over size limit ({self._limit} bytes)")
-            return
+        if message.size + len(part) > self._most:
+            if not self.streams_large:
+                self._fail_as_too_big()
+                return
+            self.open_up(large=True)
         try:
             if ends and self._compressed:
                 assert self._inflating is not None
                 self._inflating.end_frame(fin=self._fin)
             message.add(part)
-            if ends and self._fin:
+            ended = ends and self._fin
+            if self.incoming is not None:
+                self._tell(self.incoming, message, ended=ended)
+            elif ended:
                 messages.append(message.finish())
+            if ended:
                 self._message = None
         except UnicodeDecodeError:
-            self._fail(CloseCode.INVALID_DATA, _BAD_UTF8)
+            self._fail(CloseCode.INVALID_DATA, BAD_UTF8)
         except ProtocolError as exc:
             self._fail_as(exc)
-
-    # -- control frames and failures -----------------------------------------------------------
-
-    def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
-        """Hand a control frame to Protocol once it is whole."""
-        if length > 125:
-            self._fail(CloseCode.PROTOCOL_ERROR, "control frame too long")
-            return pos + header
-        stop = pos + header + length
-        return pos if stop > len(data) else self._feed(data[pos:stop], pos)
-
-    def _feed(self, frame: bytes, pos: int) -> int:
-        """Hand a frame, or as much as is enough to refuse it, to Protocol."""
-        protocol = self._protocol
-        protocol.receive_data(frame)
-        if protocol.parser_exc is not None:
-            self._note(protocol.parser_exc)
-            protocol.parser_exc = None  # its traceback leads back to us: a cycle, which only the collector would free
-        for event in protocol.events_received():
-            assert isinstance(event, Frame)  # the handshake is over: no requests, no responses
-            if event.opcode is Opcode.PONG:
-                self.pongs_received += 1
-                self.pongs.append(bytes(event.data))
-            elif event.opcode is Opcode.PING:
-                self.pings_received += 1
-                self.pongs_sent += 1  # Protocol answers it
-        return pos + len(frame)
-
-    def receive_eof(self) -> None:
-        """The peer has sent its last byte."""
-        self._protocol.receive_eof()
-        self._protocol.parser_exc = None  # as in _feed()
-
-    def _fail(self, code: int, reason: str) -> None:
-        self._protocol.fail(code, reason)
-        self.failure = Failure(int(code), reason)
-
-    def _fail_as(self, exc: Exception) -> None:
-        self._note(exc)
-        assert self.failure is not None
-        self._protocol.fail(*self.failure)
-
-    def _note(self, exc: Exception) -> None:
-        """What was met, as the code that the peer is sent (or would be, had a close frame not gone before)."""
-        if isinstance(exc, PayloadTooBig):
-            # How large it is that is too large, if that is known; else it was inflated.
-            reason = str(exc) if exc.size is not None else f"over size limit ({self._limit} bytes)"
-            self.failure = Failure(CloseCode.MESSAGE_TOO_BIG.value, reason)
-        elif isinstance(exc, UnicodeDecodeError):
-            self.failure = Failure(CloseCode.INVALID_DATA.value, "close reason is not valid UTF-8")
-        elif isinstance(exc, ProtocolError):
-            self.failure = Failure(CloseCode.PROTOCOL_ERROR.value, str(exc))
-        else:
-            self.failure = Failure(CloseCode.INTERNAL_ERROR.value, str(exc))
