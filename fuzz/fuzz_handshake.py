@@ -20,9 +20,9 @@ import trio.testing
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 from httpx2_trio_ws import WebSocketHandshakeTimeout, WebSocketUpgradeError
+from httpx2_trio_ws._handshake._agreement import Agreement, check_response
+from httpx2_trio_ws._handshake._asking import AsyncOpening, shake_hands
 from httpx2_trio_ws._handshake._body import MAX_BODY
-from httpx2_trio_ws._handshake._request import prepare, shake_hands
-from httpx2_trio_ws._handshake._rules import Agreement, check_response
 from httpx2_trio_ws._options import HandshakeOptions
 from httpx2_trio_ws._runtime._trio import TRIO
 
@@ -274,7 +274,7 @@ async def _check_raw(script: bytes, options: HandshakeOptions, silent: bool, tls
     async with httpx2.AsyncClient(transport=transport) as client:
         given = {name: getattr(options, name) for name in _GIVEN}
         url = f"{'wss' if tls else 'ws'}://user:{_PASSWORD}@host/path"
-        opening = prepare(TRIO, client, url, cast("OpenOptions", given))
+        opening = AsyncOpening(TRIO, client, url, cast("OpenOptions", given))
         began = trio.current_time()
         try:
             response, agreement = await shake_hands(opening)

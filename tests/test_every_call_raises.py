@@ -19,7 +19,7 @@ import pytest
 
 from httpx2_trio_ws import Instrument, WebSocketException, WebSocketSession
 from httpx2_trio_ws._carriers import CarrierError
-from httpx2_trio_ws._handshake._request import prepare
+from httpx2_trio_ws._handshake._asking import AsyncOpening
 from httpx2_trio_ws._runtime._asyncio import AsyncioRuntime
 from httpx2_trio_ws._runtime._trio import TRIO
 from httpx2_trio_ws._session._opening import OpenSession
@@ -255,7 +255,7 @@ async def scenario(runtime: Any, target: Call | None, error: type[BaseException]
     async with anyio.create_task_group() as watching:
         watching.start_soon(watch)
         async with memory_server(partial(play, end=end), capacity=1000) as client, anyio.create_task_group() as waiters:
-            session = OpenSession(partial(prepare, faulty, client, "ws://memory/", options), Session)
+            session = OpenSession(partial(AsyncOpening, faulty, client, "ws://memory/", options), Session)
             with faults.scope:
                 try:
                     async with session as ws:

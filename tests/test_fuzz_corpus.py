@@ -11,8 +11,9 @@ from fuzz import fuzz_handshake, fuzz_http2, fuzz_protocol
 
 from httpx2_trio_ws import WebSocketUpgradeError
 from httpx2_trio_ws import _http2 as http2
-from httpx2_trio_ws._handshake._request import shake_hands
-from httpx2_trio_ws._handshake._rules import Agreement, check_response, renew_key
+from httpx2_trio_ws._handshake._agreement import Agreement, check_response
+from httpx2_trio_ws._handshake._asking import shake_hands
+from httpx2_trio_ws._handshake._versions import HTTP1
 from httpx2_trio_ws._protocol import TEXT, Connection
 
 from .protocol._compare import run_reference
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from httpx2_trio_ws._handshake._request import Opening
+    from httpx2_trio_ws._handshake._asking import AsyncOpening
     from httpx2_trio_ws._options import HandshakeOptions
     from httpx2_trio_ws._protocol import Message
 
@@ -160,20 +161,20 @@ def test_the_check_of_the_headers_fails(broken: Callable[..., Agreement]) -> Non
     assert finds(lambda data: fuzz_handshake.check(data, broken), "handshake")
 
 
-async def loses_what_came_with_the_answer(opening: Opening) -> tuple[httpx2.Response, Agreement]:
+async def loses_what_came_with_the_answer(opening: AsyncOpening) -> tuple[httpx2.Response, Agreement]:
     response, agreement = await shake_hands(opening)
     await response.extensions["network_stream"].read(1)
     return response, agreement
 
 
-async def keeps_the_connection(opening: Opening) -> tuple[httpx2.Response, Agreement]:
+async def keeps_the_connection(opening: AsyncOpening) -> tuple[httpx2.Response, Agreement]:
     another = opening.client.build_request("GET", opening.request.url, headers=opening.request.headers)
-    renew_key(another)
+    HTTP1.renew_key(another)
     await opening.client.send(another, stream=True)
     return await shake_hands(opening)
 
 
-async def takes_its_time(opening: Opening) -> tuple[httpx2.Response, Agreement]:
+async def takes_its_time(opening: AsyncOpening) -> tuple[httpx2.Response, Agreement]:
     try:
         return await shake_hands(opening)
     finally:

@@ -12,15 +12,9 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from httpx2_trio_ws import WebSocketUpgradeError
-from httpx2_trio_ws._handshake._rules import (
-    check_headers,
-    check_response,
-    check_subprotocols,
-    http_url,
-    redirected,
-    renew_key,
-    request_headers,
-)
+from httpx2_trio_ws._handshake._agreement import check_response
+from httpx2_trio_ws._handshake._rules import check_headers, check_subprotocols, http_url, redirected, request_headers
+from httpx2_trio_ws._handshake._versions import HTTP1
 from httpx2_trio_ws._options import HandshakeOptions
 
 from .memory import accept_key
@@ -82,7 +76,7 @@ def test_keys_are_sixteen_random_bytes() -> None:
     request = httpx2.Request("GET", "http://h/")
     keys = set()
     for _ in range(50):
-        renew_key(request)
+        HTTP1.renew_key(request)
         keys.add(request.headers["Sec-WebSocket-Key"])
         assert request.headers.get_list("Sec-WebSocket-Key") == [request.headers["Sec-WebSocket-Key"]]
     assert len(keys) == 50

@@ -39,8 +39,8 @@ ROOMS: dict[str, set[str]] = {
     "_carriers": set(),
     "_runtime": {"_carriers"},
     "_core": GROUND,
-    "_http2_transport": {"_carriers", "_http2", "_protocol", "_runtime"},
-    "_handshake": {"_exceptions", "_options", "_runtime", "_texts"},
+    "_handshake": {"_carriers", "_exceptions", "_options", "_runtime", "_texts"},
+    "_http2_transport": {"_carriers", "_handshake", "_http2", "_protocol", "_runtime"},
     "_tunnel": {"_handshake"},
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
     "_sync": {*GROUND, "_core", "_handshake"},
@@ -65,7 +65,7 @@ ROOMS: dict[str, set[str]] = {
     "sync": {"__init__", "_options", "_reconnecting", "_sync"},
     "testing": {"_exceptions", "_handshake", "_protocol"},
     "http2": {"_http2_transport", "_runtime"},
-    "_cli": {"__init__", "http2", "proxies"},
+    "_cli": {"__init__", "_handshake", "http2", "proxies"},
     "__main__": {"_cli", "_exceptions"},
 }
 # Longer than 400 lines, each for a reason.
@@ -268,6 +268,21 @@ def test_rooms_import_those_beneath_them(module: str) -> None:
     rooms = {room(name) for name in imported_modules(module)} - {room(module)}
     assert rooms <= ROOMS[room(module)]
     assert all(list(ROOMS).index(name) < list(ROOMS).index(room(module)) for name in rooms), "imports point one way"
+
+
+def test_the_handshake_alone_knows_how_a_session_is_asked_for_and_accepted() -> None:
+    """But the contract looks at what sessions tell, HTTP/2 itself forbids a status, and a pool's stand-in upgrades to HTTP/2."""
+    aside = ("_handshake/", "_http2/", "_http2_transport/_dial", "testing/_contract/")
+    others = [module for module in MODULES if not module.startswith(aside)]
+    assert [module for module in others if ASKING & set(map(str, constants(module)))] == []
+
+
+ASKING = {"GET", "101", "sec-websocket-accept", "Sec-WebSocket-Accept", "b'sec-websocket-accept'"}
+
+
+def constants(module: str) -> list[object]:
+    nodes = ast.walk(ast.parse((PACKAGE / module).read_text()))
+    return [node.value for node in nodes if isinstance(node, ast.Constant)]
 
 
 def test_no_modules_import_each_other() -> None:

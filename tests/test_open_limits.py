@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from httpx2_trio_ws import OpenOptions, WebSocketHandshakeTimeout, WebSocketUpgradeError, open_websocket
-from httpx2_trio_ws._handshake._request import prepare
+from httpx2_trio_ws._handshake._asking import AsyncOpening
 from httpx2_trio_ws._runtime._trio import TRIO
 
 from .handshake_support import Request, new_client, one_connection, site, switch
@@ -161,7 +161,7 @@ async def test_a_timeout_that_somebody_has_set_is_named(on_client: bool) -> None
 async def test_a_slow_answer_is_waited_for_as_long_as_the_handshake_may_take(client: httpx2.AsyncClient) -> None:
     """httpx2's default for reads is no limit of ours."""
     for options, read in ({}, None), ({"timeout": 5}, 5), ({"handshake_timeout_seconds": None}, 5):
-        request = prepare(TRIO, client, "ws://h", options).request  # type: ignore[arg-type]
+        request = AsyncOpening(TRIO, client, "ws://h", options).request  # type: ignore[arg-type]
         assert request.extensions["timeout"]["read"] == read
 
 

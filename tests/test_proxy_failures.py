@@ -13,7 +13,7 @@ import trio
 
 import httpx2_trio_ws.anyio
 from httpx2_trio_ws import open_websocket
-from httpx2_trio_ws._handshake._proxies import reason
+from httpx2_trio_ws._handshake._steps import reason
 from httpx2_trio_ws.reconnect import Backoff, RetryPolicy, reconnect
 from httpx2_trio_ws.sync import open_websocket as blocking_session
 

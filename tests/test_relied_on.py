@@ -14,7 +14,7 @@ import trio
 
 from httpx2_trio_ws import _relied_on
 from httpx2_trio_ws._handshake._failures import failure
-from httpx2_trio_ws._handshake._proxies import ProxySteps
+from httpx2_trio_ws._handshake._steps import Steps
 from httpx2_trio_ws._relied_on import BETTER, NEEDED, Name, check, find
 from httpx2_trio_ws._runtime import _trio as on_trio
 
@@ -94,7 +94,7 @@ async def test_without_httpx2_s_way_to_follow(client: httpx2.AsyncClient, monkey
         with pytest.raises(ValueError) as caught:
             await other.get("http://h")
     request = client.build_request("GET", "http://h")
-    assert failure(client, request, ProxySteps(), caught.value) is caught.value
+    assert failure(client, request, Steps(), caught.value) is caught.value
 
 
 def test_the_module_is_the_first_that_is_imported() -> None:

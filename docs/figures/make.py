@@ -268,7 +268,7 @@ def opening() -> Drawing:
         "The path of an opening",
         [
             ("yours", "async with open_websocket(client, url) as ws:", "nothing has been looked at yet"),
-            ("_handshake", "prepare(…)", "checks all arguments, and builds the request: no I/O"),
+            ("_handshake", "Opening(…)", "checks all arguments, and builds the request: no I/O"),
             (
                 "httpx2",
                 "client.send(request)",

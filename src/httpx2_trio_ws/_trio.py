@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import trio
 
-from ._handshake._request import Opening, prepare
+from ._handshake._asking import AsyncOpening
 from ._options import OpenOptions, with_options
 from ._runtime._trio import TRIO
 from ._session._byte_stream import ByteTunnel, check_max_bytes
@@ -120,9 +120,9 @@ async def connect_websocket(
     return await connect_session(_prepare(client, url, options), nursery, WebSocketSession)
 
 
-def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
+def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> AsyncOpening:
     _check_trio()
-    return prepare(TRIO, client, url, options)
+    return AsyncOpening(TRIO, client, url, options)
 
 
 def _check_trio() -> None:

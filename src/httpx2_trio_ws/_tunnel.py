@@ -18,7 +18,7 @@ import httpcore2
 import httpx2
 import trio
 
-from ._handshake._proxies import NO_TUNNEL, UNREACHABLE, failure, reason
+from ._handshake._steps import NO_TUNNEL, UNREACHABLE, failure, reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable

@@ -43,7 +43,7 @@ from . import (
     WebSocketUpgradeError,
 )
 from ._anyio_channels import Merged, Multiplexer, Subscription
-from ._handshake._request import Opening, prepare
+from ._handshake._asking import AsyncOpening
 from ._multiplexing._block import Multiplexing
 from ._multiplexing._merge import Merging
 from ._options import with_options
@@ -333,8 +333,8 @@ def _watch_cancellation() -> Callable[[BaseException | None], Awaitable[object]]
     return meet
 
 
-def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
-    return prepare(_runtime(), client, url, options)
+def _prepare(client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> AsyncOpening:
+    return AsyncOpening(_runtime(), client, url, options)
 
 
 def _runtime() -> Runtime:

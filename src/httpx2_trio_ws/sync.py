@@ -32,7 +32,7 @@ from . import (
 )
 from ._options import with_options
 from ._reconnecting._blocking import Reconnect
-from ._sync._opening import GRACE, Opening, OpeningWithClient
+from ._sync._opening import GRACE, OpenSession, OpenSessionWithClient
 from ._sync._session import SyncPongWaiter, SyncWebSocketSession
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def open_websocket(
         httpx2.TransportError: as from any request: ``ConnectError``, ``ConnectTimeout``, ``PoolTimeout`` …
         WebSocketNetworkError, WebSocketProtocolError: the session failed, and no call has raised it.
     """
-    return Opening(client, url, options)
+    return OpenSession(client, url, options)
 
 
 @partial(with_options, without=GRACE)
@@ -104,7 +104,7 @@ def open_websocket_url(
 
     For many sessions share one client instead: making one loads the certificates anew.
     """
-    return OpeningWithClient(url, options)
+    return OpenSessionWithClient(url, options)
 
 
 @partial(with_options, without=GRACE)
@@ -138,7 +138,7 @@ def reconnect(
         TypeError, ValueError, RuntimeError: an argument is wrong; nothing has been sent.
     """
     return Reconnect(
-        partial(Opening, client, url, options),
+        partial(OpenSession, client, url, options),
         policy=policy,
         backoff=backoff,
         max_attempts=max_attempts,

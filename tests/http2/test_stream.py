@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .scripted import Contexts
 
 SMALL = settings((8, 1), (4, 1000))
+ASKING = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 async def test_reading_and_writing(tls: Contexts) -> None:
@@ -35,7 +36,7 @@ async def test_reading_and_writing(tls: Contexts) -> None:
         await peer.wait_end()
 
     async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
-        request = client.build_request("GET", server.url.replace("wss", "https"), headers={"Upgrade": "websocket"})
+        request = client.build_request("GET", server.url.replace("wss", "https"), headers=ASKING)
         response = await client.send(request, stream=True)
         stream = response.extensions["network_stream"]
         assert "sec-websocket-accept" not in response.headers, "there was no key"
@@ -64,7 +65,7 @@ async def test_reading_what_was_reset(tls: Contexts) -> None:
         await peer.wait_end()
 
     async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
-        request = client.build_request("GET", server.url.replace("wss", "https"), headers={"Upgrade": "websocket"})
+        request = client.build_request("GET", server.url.replace("wss", "https"), headers=ASKING)
         response = await client.send(request, stream=True)
         with pytest.raises(httpcore2.ReadError, match="INTERNAL_ERROR"):
             await response.extensions["network_stream"].read(1)

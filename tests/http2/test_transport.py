@@ -129,6 +129,7 @@ async def test_answer_message_and_end_in_one_packet(tls: Contexts) -> None:
         (answer(1, status=b"200", flags=5), 200, b"", "as if to an ordinary request"),
         (answer(1, (b"content-length", b"2")) + data(1, b"hi", 1), 200, b"hi", "as if to an ordinary request"),
         (answer(1, status=b"405") + data(1, b"no", 1) + rst(1, 0), 405, b"no", "HTTP2Transport"),
+        (answer(1, status=b"426", flags=5), 426, b"", "426.*HTTP2Transport"),
         (answer(1, status=b"421", flags=5), 421, b"", "421"),
     ],
 )
@@ -148,6 +149,19 @@ async def test_refusals(tls: Contexts, reply: bytes, status: int, body: bytes, s
         assert caught.value.response.http_version == "HTTP/2"
         assert caught.value.response.content == body
         assert transport_of(client).statistics().sessions == 0
+
+
+async def test_an_invalid_answer_is_told_with_its_status(tls: Contexts) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        await peer.request()
+        await peer.send(answer(1, (b"sec-websocket-protocol", b"chat")))
+        await peer.wait_end()
+
+    async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
+        with pytest.raises(WebSocketUpgradeError, match=r"the server answered 200, but .* the subprotocol 'chat'"):
+            async with open_websocket(client, server.url):
+                raise AssertionError
 
 
 async def test_a_redirect_and_a_login_on_the_same_connection(tls: Contexts) -> None:

@@ -201,7 +201,9 @@ def test_leaving_the_block(blocking: httpx2.Client) -> None:
 def test_opening() -> None:
     """Interrupted, it leaves no thread and no connection; sockets that were just made are the garbage collector's."""
     with in_thread(site()) as server, new_client() as client:
-        for interrupted in interrupts("_opening.py", "_deadline.py", "_engine.py", "_carrier.py", "_poller.py"):
+        for interrupted in interrupts(
+            "_opening.py", "_deadline.py", "_steps.py", "_engine.py", "_carrier.py", "_poller.py"
+        ):
             with interrupted, open_websocket(client, server.url):
                 pass
             eventually(lambda: not readers())

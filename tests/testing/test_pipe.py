@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from httpx2_trio_ws.testing._pipe import UpgradedBody, memory_stream_pair
+from httpx2_trio_ws.testing._pipe import memory_stream_pair, upgraded
 from tests.virtual_time import VIRTUAL, run_virtual
 
 loops = pytest.mark.parametrize("loop", VIRTUAL)
@@ -94,9 +94,9 @@ def test_what_is_known_of_the_connection(loop: str) -> None:
 def test_the_body_of_a_101_is_empty_and_closing_it_closes_the_connection(loop: str) -> None:
     async def main() -> None:
         one, two = memory_stream_pair()
-        body = UpgradedBody(one)
-        assert [chunk async for chunk in body] == [b""]
-        await body.aclose()
+        response = upgraded(101, [], one)
+        assert await response.aread() == b""
+        await response.aclose()
         assert await two.read(1) == b""
 
     run_virtual(loop, main)

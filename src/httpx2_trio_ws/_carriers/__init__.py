@@ -3,13 +3,13 @@
 A session does not know what carries it. Each way is one module here: any network stream of httpx2's (:mod:`._stream`),
 and what goes to the socket beneath it, plain or with one layer of TLS, on trio (:mod:`._trio`) and on asyncio
 (:mod:`._asyncio`); they share the TLS (:mod:`._tls`), and how to find what is beneath a stream (:mod:`._beneath`). What all
-of them keep is :class:`Carrier`. A carrier more is one more module, and a line where the event loop's runtime chooses.
+of them keep is :class:`Carrier`. Each event loop's module chooses (``carrier_for``). A carrier more is one more module, and a line
+there.
 
-May import: the exceptions, and the event loop that a module is for. Is imported by the runtimes, which choose a carrier,
-and by the session, which uses it.
+May import: the exceptions, and the event loop that a module is for. Is imported by the runtimes, by the session, which
+uses a carrier, and by the handshake, to end a connection of its own.
 """
 
-from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError, own_carrier
-from ._stream import StreamCarrier
+from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError
 
-__all__ = ["READ_SIZE", "WRITE_SIZE", "Carrier", "CarrierError", "StreamCarrier", "own_carrier"]
+__all__ = ["READ_SIZE", "WRITE_SIZE", "Carrier", "CarrierError"]

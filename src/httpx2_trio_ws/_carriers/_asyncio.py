@@ -12,8 +12,8 @@ import os
 import types
 from typing import TYPE_CHECKING, Any
 
-from ._base import LARGE_READ, READ_SIZE, CarrierError
-from ._beneath import is_paused
+from ._base import LARGE_READ, READ_SIZE, CarrierError, own_carrier
+from ._beneath import is_paused, on_plain_socket, tls_beneath
 from ._descriptor import write_now
 from ._stream import StreamCarrier
 from ._tls import Records
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from ._base import Carrier
     from ._beneath import TLS
 
 
@@ -211,3 +212,14 @@ class TLSLoopCarrier(LoopCarrier):
 def _go_on(coroutine: Generator[Any, Any, bytes]) -> Generator[Any, Any, bytes]:
     """Await a coroutine whose first step has been made."""
     return (yield from coroutine)
+
+
+def carrier_for(response: httpx2.Response) -> Carrier:
+    """The fastest carrier for an upgraded response."""
+    if (own := own_carrier(response)) is not None:
+        return own
+    stream = response.extensions["network_stream"]
+    if on_plain_socket(stream):
+        return LoopCarrier(response)
+    tls = tls_beneath(stream)
+    return StreamCarrier(response) if tls is None else TLSLoopCarrier(response, tls)

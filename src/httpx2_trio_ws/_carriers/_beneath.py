@@ -7,12 +7,16 @@ through the stream.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import httpx2
 
 
 class TLS(NamedTuple):
@@ -55,6 +59,20 @@ def _layers(stream: Any) -> Iterator[Any]:
         yield stream
         # The second is documented, of trio's TLS stream and of anyio's.
         stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
+
+
+def own_stream(response: httpx2.Response) -> Any:
+    """The network stream that an answer came on; ``None`` if there is none, or others use it, too: it speaks HTTP/2."""
+    return response.extensions.get("network_stream") if response.http_version.startswith("HTTP/1.") else None
+
+
+def shut_down(stream: Any) -> None:
+    """End the connection under a network stream, in both directions, if there is one. It stays to be closed."""
+    sock: Any = None if stream is None else stream.get_extra_info("socket")
+    if hasattr(sock, "fileno"):
+        # A closed socket's descriptor is -1.
+        with contextlib.suppress(OSError), socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
+            same.shutdown(socket.SHUT_RDWR)
 
 
 def is_paused(stream: Any) -> bool:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ._base import LARGE_READ, READ_SIZE, CarrierError
+from ._base import LARGE_READ, READ_SIZE, CarrierError, own_carrier
+from ._beneath import on_plain_socket, tls_beneath
 from ._descriptor import write_now
 from ._stream import StreamCarrier
 from ._tls import Records
@@ -15,6 +16,7 @@ from ._tls import Records
 if TYPE_CHECKING:
     import httpx2
 
+    from ._base import Carrier
     from ._beneath import TLS
 
 
@@ -114,3 +116,16 @@ class TLSCarrier(SocketCarrier):
     async def aclose(self) -> None:
         self._records.close()
         await super().aclose()
+
+
+def carrier_for(response: httpx2.Response) -> Carrier:
+    """The fastest carrier for an upgraded response."""
+    if (own := own_carrier(response)) is not None:
+        return own
+    stream = response.extensions["network_stream"]
+    if not isinstance(stream.get_extra_info("socket"), trio.socket.SocketType):
+        return StreamCarrier(response)
+    if on_plain_socket(stream):
+        return SocketCarrier(response)
+    tls = tls_beneath(stream)
+    return StreamCarrier(response) if tls is None else TLSCarrier(response, tls)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from httpx2_trio_ws._handshake._versions import VERSIONS
+
 from .printing import escape, escape_line
 
 if TYPE_CHECKING:
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 _SECRET = re.compile(r"auth|cookie|key|passw|secret|session|sig|token", re.IGNORECASE)
 # Sent in the clear by design: they say nothing of who sends them.
 _NO_SECRET = {"sec-websocket-key", "www-authenticate", "proxy-authenticate"}
-_ONLY_HTTP1 = ("connection", "upgrade", "host", "sec-websocket-key")
 _IN_QUERY = re.compile(r"([?&])([^=&#]*)=([^&#]*)")
 
 # So much of a refusal's body is shown.
@@ -23,18 +24,14 @@ _BODY_CHARACTERS = 2000
 
 def show_request(request: httpx2.Request, http_version: str) -> str:
     """The request line and the headers, as the version of HTTP has them."""
-    target = request.url.raw_path.decode("ascii", "replace")
-    method, headers = request.method, request.headers.copy()
-    if http_version == "2":  # RFC 8441 §5
-        method = "CONNECT"
-        for name in _ONLY_HTTP1:
-            headers.pop(name, None)
-    return "\n".join([f"> {method} {escape_line(elide_query(target))} HTTP/{http_version}", *_headers(">", headers)])
+    target = escape_line(elide_query(request.url.raw_path.decode("ascii", "replace")))
+    version = VERSIONS[http_version]
+    return "\n".join([f"> {version.method} {target} HTTP/{version.name}", *_headers(">", version.fields(request))])
 
 
 def show_response(response: httpx2.Response) -> str:
     """The status line and the headers."""
-    return "\n".join([f"< {response.http_version} {status_of(response)}", *_headers("<", response.headers)])
+    return "\n".join([f"< {response.http_version} {status_of(response)}", *_headers("<", response.headers.raw)])
 
 
 def status_of(response: httpx2.Response) -> str:
@@ -59,9 +56,8 @@ def _text_of(response: httpx2.Response) -> str:
         return response.content.decode(errors="replace")
 
 
-def _headers(mark: str, headers: httpx2.Headers) -> list[str]:
-    # As they were written; items() has the names in lower case.
-    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw]
+def _headers(mark: str, fields: list[tuple[bytes, bytes]]) -> list[str]:
+    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
     return [escape_line(f"{mark} {name}: {elide(name, value)}") for name, value in pairs]
 
 

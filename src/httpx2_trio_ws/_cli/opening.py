@@ -20,6 +20,7 @@ from httpx2_trio_ws import (
     WebSocketUpgradeError,
     open_websocket,
 )
+from httpx2_trio_ws._handshake._versions import is_accepted
 from httpx2_trio_ws.proxies import AsyncTunnelTransport
 
 from . import handshake
@@ -206,11 +207,11 @@ def _readable(flag: str, path: str) -> Any:
 def _refused(exc: WebSocketUpgradeError, options: Options) -> Stop:
     response = exc.response
     status, redirected = response.status_code, response.has_redirect_location
-    if status in (101, 426) or response.is_success or (redirected and options.location):
+    if is_accepted(response) or status == 426 or response.is_success or (redirected and options.location):
         reason = in_flags(exc.reason)  # the library says best what is wrong with such an answer
     else:
         reason = f"the server refused the WebSocket with {handshake.status_of(response)}{_advice(response, options)}"
-    body = "" if response.status_code == 101 else handshake.start_of_body(response)
+    body = "" if is_accepted(response) else handshake.start_of_body(response)
     return Stop(REFUSED, reason, body)
 
 

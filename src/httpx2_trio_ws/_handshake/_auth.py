@@ -10,6 +10,7 @@ from httpx2_trio_ws._exceptions import WebSocketUpgradeError
 
 from ._body import AsyncBody, BlockingBody, Body
 from ._rules import redirected
+from ._versions import is_accepted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -31,9 +32,9 @@ class HandshakeAuth(httpx2.Auth):
     with this once more: it goes on with that one.
 
     Args:
-        auth: what the flow is.
-        client: whose cookies redirects are sent.
-        follow: follow redirects.
+        client: whose authentication it is, unless the handshake has one, and whose cookies redirects are sent.
+        request: which is to be sent.
+        handshake: its options.
         ready: called with each request before it is sent.
         runtime: of the event loop; ``None`` in blocking code.
 
@@ -46,16 +47,17 @@ class HandshakeAuth(httpx2.Auth):
 
     def __init__(
         self,
-        auth: httpx2.Auth,
         client: AnyClient,
+        request: httpx2.Request,
+        handshake: HandshakeOptions,
         *,
-        follow: bool,
         ready: Callable[[httpx2.Request], None],
         runtime: Runtime | None,
     ) -> None:
-        self._auth = auth
+        self._auth = _auth_of(client, request, handshake.auth)
         self._client = client
-        self._follow = follow
+        follow = handshake.follow_redirects
+        self._follow = follow if isinstance(follow, bool) else client.follow_redirects
         self._ready = ready
         self._runtime = runtime
         self._flow: Any = None
@@ -116,7 +118,7 @@ class HandshakeAuth(httpx2.Auth):
         return request
 
     def _bounded(self, response: httpx2.Response) -> httpx2.Response:
-        if response.status_code != 101 and not response.is_closed:
+        if not is_accepted(response) and not response.is_closed:
             runtime = self._runtime
             response.stream = BlockingBody(response) if runtime is None else AsyncBody(response, runtime)
         return response
@@ -133,8 +135,7 @@ class HandshakeAuth(httpx2.Auth):
 
     def _is_last(self, response: httpx2.Response) -> bool:
         """Nobody wants to go on from it, or may."""
-        # Of a 101 there is no body to read, and trying to would close the connection.
-        unreadable = response.status_code == 101 and self._auth.requires_response_body
+        unreadable = is_accepted(response) and self._auth.requires_response_body
         return self.refusal is not None or unreadable
 
     def _cannot_answer(self, response: httpx2.Response, exc: Exception) -> bool:
@@ -152,24 +153,6 @@ class HandshakeAuth(httpx2.Auth):
             self.history.append(response)
             if isinstance(response.stream, Body):
                 response.stream.wanted = False
-
-
-def auth_for(
-    client: AnyClient,
-    request: httpx2.Request,
-    handshake: HandshakeOptions,
-    ready: Callable[[httpx2.Request], None],
-    runtime: Runtime | None,
-) -> HandshakeAuth:
-    """What to send the request with."""
-    follow = handshake.follow_redirects
-    return HandshakeAuth(
-        _auth_of(client, request, handshake.auth),
-        client,
-        follow=follow if isinstance(follow, bool) else client.follow_redirects,
-        ready=ready,
-        runtime=runtime,
-    )
 
 
 def _auth_of(client: AnyClient, request: httpx2.Request, auth: AuthTypes | UseClientDefault | None) -> httpx2.Auth:

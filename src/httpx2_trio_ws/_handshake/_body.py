@@ -8,10 +8,11 @@ pool, though many servers close it without saying so; the next handshake would b
 from __future__ import annotations
 
 import contextlib
-import socket
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
+
+from httpx2_trio_ws._carriers._beneath import own_stream, shut_down
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -28,7 +29,7 @@ class Body:
     """Takes the place of a response's stream.
 
     Args:
-        response: is not a 101, and has not been read.
+        response: opens no session, and has not been read.
 
     Attributes:
         received: what has been read by :meth:`fetch`.
@@ -40,9 +41,7 @@ class Body:
         self._stream: Any = response.stream
         self._headers = response.headers
         self._ended = False
-        # Over HTTP/2, the connection is others', too.
-        own = response.http_version.startswith("HTTP/1.")
-        self._network_stream: Any = response.extensions.get("network_stream") if own else None
+        self._network_stream = own_stream(response)
         self.received = bytearray()
         self.wanted = True
         self.refuses = False
@@ -67,11 +66,8 @@ class Body:
 
         To close it here would be to close it under httpx2, which asks it for its state when it next looks into the pool.
         """
-        if self._ended and self.refuses and self._network_stream is not None:
-            number = _descriptor(self._network_stream)
-            if number is not None:
-                with contextlib.suppress(OSError), socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as same:
-                    same.shutdown(socket.SHUT_RDWR)
+        if self._ended and self.refuses:
+            shut_down(self._network_stream)
 
 
 class AsyncBody(Body, httpx2.AsyncByteStream):
@@ -132,12 +128,6 @@ class BlockingBody(Body, httpx2.SyncByteStream):
     def close(self) -> None:
         self._shut_down()
         self._stream.close()
-
-
-def _descriptor(network_stream: Any) -> int | None:
-    sock = network_stream.get_extra_info("socket")
-    number = sock.fileno() if hasattr(sock, "fileno") else -1
-    return None if number < 0 else number
 
 
 def _codings(headers: httpx2.Headers) -> int:

@@ -9,7 +9,7 @@ import httpx2
 AnyClient: TypeAlias = httpx2.AsyncClient | httpx2.Client
 
 
-def check_client(client: object, wanted: type[AnyClient]) -> None:
+def check_client(client: object, wanted: type[httpx2.AsyncClient | httpx2.Client]) -> None:
     """Refuse what is no open client of the kind that is wanted.
 
     Raises:

@@ -7,31 +7,28 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from httpx2_trio_ws._exceptions import WebSocketUpgradeError
-
-from ._proxies import reason
 from ._refusal import copy_of
-from ._rules import location
+from ._rules import leads_nowhere
+from ._steps import reason
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._options import HandshakeOptions
 
     from ._client import AnyClient
-    from ._proxies import ProxySteps
+    from ._steps import Steps
 
 # Builds the request that follows a redirect, before anybody sees the answer, and raises whatever its URL raises.
 _FOLLOWING = getattr(getattr(httpx2.AsyncClient, "_build_redirect_request", None), "__code__", None)
 
 
-def failure(client: AnyClient, request: httpx2.Request, steps: ProxySteps, exc: Exception) -> Exception:
+def failure(client: AnyClient, request: httpx2.Request, steps: Steps, exc: Exception) -> Exception:
     """What to raise where sending a request has raised ``exc``; that itself, if there is nothing to say better."""
     if isinstance(exc, httpx2.PoolTimeout):
         return exc if str(exc) else full_pool(client, request)  # the transport may know better
     for frame, _ in traceback.walk_tb(exc.__traceback__):
         if frame.f_code is _FOLLOWING:
             response: httpx2.Response = frame.f_locals["response"]
-            text = f"the server redirects to an invalid URL: {location(response)!r}"
-            return WebSocketUpgradeError(text, copy_of(response))
+            return leads_nowhere(response, copy_of(response))
     error = steps.error(exc)
     if error is exc and isinstance(exc, httpx2.TransportError) and not str(exc):
         return type(exc)(_without_text(request, exc), request=request)

@@ -50,7 +50,7 @@ def _hurry(response: httpx2.Response) -> None:
 
 
 def told_response(response: httpx2.Response) -> httpx2.Response:
-    """What a session tells of its 101: read, as there is no body. Reading the response itself would end its connection."""
+    """What a session tells of the answer that opened it: read, as there is no body. Reading that itself would end its connection."""
     told = copy_of(response)
     told.extensions = dict(response.extensions)
     return told
@@ -112,5 +112,5 @@ def _content(response: httpx2.Response) -> bytes:
     except httpx2.ResponseNotRead:
         pass
     if not isinstance(response.stream, Body):
-        return b""  # of a 101, after which there is no body; or it has been closed
+        return b""  # it opened a session, and has no body; or it has been closed
     return decoded(response.headers, bytes(response.stream.received[: 2 * MAX_BODY]), MAX_BODY)

@@ -2,83 +2,101 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import httpx2
 
-from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from httpx2_trio_ws._options import HandshakeOptions, OpenOptions, SessionOptions, parse_options
+from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout
+from httpx2_trio_ws._options import HandshakeOptions, OpenOptions, parse_options
 from httpx2_trio_ws._texts import printable, shown, shown_text
 
-from ._auth import HandshakeAuth, auth_for
-from ._client import check_client
+from ._agreement import Agreement, check_response
+from ._auth import HandshakeAuth
+from ._client import AnyClient, check_client
 from ._failures import failure, too_slow
-from ._proxies import ProxySteps
-from ._refusal import complete, read_refusal
-from ._rules import (
-    Agreement,
-    check_fields,
-    check_headers,
-    check_response,
-    http_url,
-    renew_key,
-    request_headers,
-    with_http,
-)
+from ._rules import check_fields, check_headers, http_url, request_headers, with_http
+from ._steps import Steps
+from ._versions import HTTP1
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from httpx2_trio_ws._runtime import Runtime
 
-    from ._client import AnyClient
+C = TypeVar("C", httpx2.AsyncClient, httpx2.Client)
 
 
-class Opening(NamedTuple):
-    """A checked call: nothing has been sent yet."""
+class Opening(Generic[C]):
+    """A checked call: nothing has been sent yet.
 
-    runtime: Runtime
-    client: httpx2.AsyncClient
-    request: httpx2.Request
-    handshake: HandshakeOptions
-    session: SessionOptions
-    steps: ProxySteps
+    All that is said on the way, and what comes of the answer, is here; who sends it and waits, a task or a thread, is around it.
 
-    def ready(self, request: httpx2.Request) -> None:
-        """Called with each request before it is sent."""
-        check_fields(request)
-        renew_key(request)
-        self.steps.ready(request)
-
-
-def prepare(runtime: Runtime, client: httpx2.AsyncClient, url: httpx2.URL | str, options: OpenOptions) -> Opening:
-    """Check all arguments and build the request. No I/O.
+    Args:
+        client: of the kind ``wanted``.
+        wanted: a client's class.
+        url: where to.
+        options: the caller's.
 
     Raises:
         TypeError, ValueError, RuntimeError: saying what to do instead.
     """
-    check_client(client, httpx2.AsyncClient)
-    handshake, session = parse_options(options)
-    extensions = dict(handshake.extensions or {})
-    steps = ProxySteps()
-    extensions["trace"] = _HalfOpen(runtime, steps, extensions.get("trace")).trace
-    return Opening(runtime, client, build_request(client, url, handshake, extensions), handshake, session, steps)
+
+    def __init__(self, client: C, wanted: type[C], url: httpx2.URL | str, options: OpenOptions) -> None:
+        check_client(client, wanted)
+        self.client: C = client
+        self.handshake, self.session = parse_options(options)
+        #: The user's own trace extension.
+        self.trace: Callable[[str, Any], Any] | None = (self.handshake.extensions or {}).get("trace")
+        self.steps = Steps()
+        self.request = _request(client, url, self.handshake)
+
+    def auth(self, ready: Callable[[httpx2.Request], None], runtime: Runtime | None) -> HandshakeAuth:
+        """What to send the request with; see :class:`HandshakeAuth`."""
+        return HandshakeAuth(self.client, self.request, self.handshake, ready=ready, runtime=runtime)
+
+    def send_again(self, exc: Exception, late: Exception | None = None) -> None:
+        """Sending has raised ``exc``: return if it is worth sending once more, or raise what there is to say.
+
+        Args:
+            exc: of httpx2, or of a hook.
+            late: there is no more time, and that is to be said.
+
+        Raises:
+            httpx2.TransportError, WebSocketUpgradeError, WebSocketHandshakeTimeout: or what a hook has raised.
+        """
+        error = failure(self.client, self.request, self.steps, exc)
+        if late is not None and isinstance(error, httpx2.TransportError):
+            error = late
+        elif self.steps.connection_was_stale(exc):
+            return
+        if error is not exc:
+            error.__cause__ = exc
+        try:
+            raise error
+        finally:
+            del error, exc, late  # the error's traceback refers to this frame
+
+    def too_slow(self) -> WebSocketHandshakeTimeout:
+        """What to raise where it took too long."""
+        return WebSocketHandshakeTimeout(too_slow(self.client, self.request, self.handshake))
+
+    def agreement(self, response: httpx2.Response, auth: HandshakeAuth) -> Agreement:
+        """What comes of an answer.
+
+        Raises:
+            WebSocketUpgradeError: it is a refusal, or invalid.
+        """
+        if auth.refusal is not None:
+            raise auth.refusal
+        return check_response(response, self.handshake)
 
 
-def build_request(
-    client: AnyClient, url: httpx2.URL | str, handshake: HandshakeOptions, extensions: dict[str, Any]
-) -> httpx2.Request:
-    """The client's request for a handshake.
-
-    Raises:
-        TypeError, ValueError: saying what to do instead.
-    """
+def _request(client: AnyClient, url: httpx2.URL | str, handshake: HandshakeOptions) -> httpx2.Request:
     headers = request_headers(handshake)
     try:
         target = httpx2.URL(with_http(url) if isinstance(url, str) else url)
         if not target.scheme and client.base_url.scheme:
-            target = client.build_request("GET", target).url  # joined to the client's base_url
+            target = client.build_request(HTTP1.method, target).url  # joined to the client's base_url
         target = http_url(target)
     except httpx2.InvalidURL as exc:
         raise ValueError(f"{shown_text(str(url))!r} is no URL: {printable(str(exc))}") from exc
@@ -87,13 +105,13 @@ def build_request(
     # httpx2 itself puts a Connection header into each client.
     check_headers([(name, value) for name, value in client.headers.multi_items() if name != "connection"])
     request = client.build_request(
-        "GET",
+        HTTP1.method,
         target,
         params=handshake.params or None,
         headers=headers,
         cookies=handshake.cookies,
         timeout=handshake.timeout,
-        extensions=extensions,
+        extensions=dict(handshake.extensions or {}),
     )
     check_fields(request)
     if _is_patient(client, handshake):
@@ -109,94 +127,3 @@ def _is_patient(client: AnyClient, handshake: HandshakeOptions) -> bool:
     """
     unset = handshake.timeout is httpx2.USE_CLIENT_DEFAULT and "timeout" not in (handshake.extensions or {})
     return unset and client.timeout == httpx2.Timeout(5.0) and handshake.handshake_timeout_seconds is not None
-
-
-# httpx2's steps between nothing and a connection on which it speaks HTTP.
-_CONNECTING = ("connect_tcp", "connect_unix_socket", "setup_socks5_connection", "start_tls")
-
-
-class _HalfOpen:
-    """Closes the connection that httpx2 forgets when it is cancelled, or fails, before HTTP has begun.
-
-    httpx2 tells of each step through the ``trace`` extension; the user's own is called as well.
-    """
-
-    def __init__(
-        self, runtime: Runtime, steps: ProxySteps, trace: Callable[[str, Any], Awaitable[None]] | None
-    ) -> None:
-        self._runtime = runtime
-        self._steps = steps
-        self._trace = trace
-        self._stream: Any = None
-
-    async def trace(self, name: str, info: Any) -> None:
-        self._steps.note(name, info)
-        step, _, stage = name.partition(".")[2].partition(".")
-        connecting = step in _CONNECTING
-        if connecting and stage == "complete":
-            self._stream = info["return_value"]
-        elif step.startswith("connect_"):
-            self._stream = None  # an earlier request's is the pool's
-        keep = not connecting
-        try:
-            if self._trace is not None:
-                await self._trace(name, info)
-            if connecting and stage == "complete":
-                # httpx2's next checkpoint is where it locks the new connection for the request. Cancelled there,
-                # it would keep the connection in its pool, neither used nor closed, and never free the slot.
-                await self._runtime.checkpoint_if_cancelled()
-            keep |= stage != "failed"
-        finally:
-            if not keep and self._stream is not None:
-                with self._runtime.cancel_scope(shield=True):
-                    await self._stream.aclose()
-
-
-async def shake_hands(opening: Opening) -> tuple[httpx2.Response, Agreement]:
-    """Send the request and check the answer.
-
-    Raises:
-        WebSocketUpgradeError: a refusal, its body read, or an invalid answer.
-        WebSocketHandshakeTimeout: it took too long.
-        httpx2.TransportError: as from any request, ``ConnectError``, ``ReadTimeout``, ``PoolTimeout`` …
-    """
-    runtime, seconds = opening.runtime, opening.handshake.handshake_timeout_seconds
-    scope = runtime.cancel_scope()
-    if seconds is not None:
-        scope.deadline = runtime.now() + seconds
-    answer = None
-    with scope:
-        answer = await _send(opening)
-    if answer is None:
-        raise WebSocketHandshakeTimeout(too_slow(opening.client, opening.request, opening.handshake))
-    response, auth = answer
-    try:
-        try:
-            if auth.refusal is not None:
-                raise auth.refusal
-            return response, check_response(response, opening.handshake)
-        except WebSocketUpgradeError as exc:
-            complete(exc, await read_refusal(response, runtime, scope.deadline))
-            raise
-    except BaseException:
-        with runtime.cancel_scope(shield=True):
-            await response.aclose()
-        raise
-
-
-async def _send(opening: Opening) -> tuple[httpx2.Response, HandshakeAuth]:
-    client, request = opening.client, opening.request
-    auth = auth_for(client, request, opening.handshake, opening.ready, opening.runtime)
-    async with contextlib.aclosing(auth):
-        while True:
-            try:
-                response = await client.send(request, stream=True, auth=auth, follow_redirects=False)
-            except Exception as exc:
-                if opening.steps.connection_was_stale(exc):
-                    continue
-                error = failure(client, request, opening.steps, exc)
-                if error is exc:
-                    raise
-                raise error from exc
-            response.history = auth.history
-            return response, auth

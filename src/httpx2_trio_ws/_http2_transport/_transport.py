@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from httpx2_trio_ws._handshake._versions import HTTP1, HTTP2
+
 from ._dial import httpx2_errors, make_pool
 from ._options import check_options
 from ._pool import Pool
 from ._statistics import ConnectionStatistics, TransportStatistics
 from ._stream import UnprocessedError
-from ._translating import asks_for_websocket, connect_headers, response_to
+from ._translating import response_to
 
 if TYPE_CHECKING:
     import ssl
@@ -129,7 +131,7 @@ class HTTP2Transport(httpx2.AsyncBaseTransport):
             httpx2.TransportError: as from any transport.
             RuntimeError: it is used on a second event loop.
         """
-        if not asks_for_websocket(request):
+        if HTTP1.lacks(request):
             return await self._requests.handle_async_request(request)
         pool = self._own_pool()
         if request.url.scheme not in ("https", "wss"):
@@ -155,7 +157,7 @@ class HTTP2Transport(httpx2.AsyncBaseTransport):
 
     async def _ask(self, connection: Connection, request: httpx2.Request) -> httpx2.Response:
         try:
-            headers = connect_headers(request)
+            headers = HTTP2.section(request)
         except BaseException:
             connection.release()
             raise

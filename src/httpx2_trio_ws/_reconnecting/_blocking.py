@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from httpx2_trio_ws._sync._opening import Opening
+    from httpx2_trio_ws._sync._opening import OpenSession
 
     from ._policy import Backoff, RetryPolicy
 
@@ -30,7 +30,7 @@ class Reconnect:
 
     def __init__(
         self,
-        prepare: Callable[[], Opening],
+        prepare: Callable[[], OpenSession],
         *,
         policy: RetryPolicy | None,
         backoff: Backoff | None,
@@ -39,7 +39,7 @@ class Reconnect:
     ) -> None:
         self._attempts = Attempts(policy, backoff, max_attempts, on_connect)
         # This checks the arguments now; each attempt makes a request of its own.
-        self._attempts.of(prepare()._request, time.monotonic())
+        self._attempts.of(prepare()._opening.request, time.monotonic())
         self._prepare = prepare
         self._on_connect = on_connect
         self._last: Connecting | None = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from httpx2_trio_ws._handshake._request import Opening
+    from httpx2_trio_ws._handshake._asking import AsyncOpening
 
     from ._policy import Backoff, RetryPolicy
 
@@ -33,7 +33,7 @@ class Reconnect(Generic[S]):
 
     def __init__(
         self,
-        prepare: Callable[[], Opening],
+        prepare: Callable[[], AsyncOpening],
         session_type: type[S],
         *,
         policy: RetryPolicy | None,

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from httpx2_trio_ws._carriers import StreamCarrier, own_carrier
-from httpx2_trio_ws._carriers._asyncio import LoopCarrier, TLSLoopCarrier
-from httpx2_trio_ws._carriers._beneath import on_plain_socket, tls_beneath
+from httpx2_trio_ws._carriers._asyncio import carrier_for
 
 from ._base import Runtime
 
@@ -95,6 +93,7 @@ class AsyncioRuntime(Runtime):
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(_spawn_system_task)
+    carrier: Callable[[httpx2.Response], Carrier] = staticmethod(carrier_for)
 
     def __init__(self) -> None:
         # anyio's function of this name finds the backend anew at each call, which takes longer than what it does.
@@ -110,12 +109,3 @@ class AsyncioRuntime(Runtime):
             # asyncio does not say whether this has been delivered. If it has, one turn is lost, and nothing else.
             return asyncio.sleep(0)
         return self._anyio_checkpoint_if_cancelled()
-
-    def carrier(self, response: httpx2.Response) -> Carrier:
-        if (own := own_carrier(response)) is not None:
-            return own
-        stream = response.extensions["network_stream"]
-        if on_plain_socket(stream):
-            return LoopCarrier(response)
-        tls = tls_beneath(stream)
-        return StreamCarrier(response) if tls is None else TLSLoopCarrier(response, tls)

@@ -72,13 +72,11 @@ class Runtime(Protocol):
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
     #: Starts a task that belongs to no nursery: it outlives its caller, and catches what may be raised in it.
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
+    #: The fastest carrier for an upgraded response.
+    carrier: Callable[[httpx2.Response], Carrier]
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""
         if isinstance(exc, BaseExceptionGroup):
             return any(map(self.is_cancellation, cast("BaseExceptionGroup[BaseException]", exc).exceptions))
         return isinstance(exc, self.cancelled)
-
-    def carrier(self, response: httpx2.Response) -> Carrier:
-        """The fastest carrier for an upgraded response."""
-        ...

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import current_task
 
-from httpx2_trio_ws._carriers import StreamCarrier, own_carrier
-from httpx2_trio_ws._carriers._beneath import on_plain_socket, tls_beneath
-from httpx2_trio_ws._carriers._trio import SocketCarrier, TLSCarrier
+from httpx2_trio_ws._carriers._trio import carrier_for
 
 from ._base import Runtime
 
@@ -50,17 +48,7 @@ class TrioRuntime(Runtime):
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(
         trio.lowlevel.spawn_system_task
     )
-
-    def carrier(self, response: httpx2.Response) -> Carrier:
-        if (own := own_carrier(response)) is not None:
-            return own
-        stream = response.extensions["network_stream"]
-        if not isinstance(stream.get_extra_info("socket"), trio.socket.SocketType):
-            return StreamCarrier(response)
-        if on_plain_socket(stream):
-            return SocketCarrier(response)
-        tls = tls_beneath(stream)
-        return StreamCarrier(response) if tls is None else TLSCarrier(response, tls)
+    carrier: Callable[[httpx2.Response], Carrier] = staticmethod(carrier_for)
 
 
 TRIO = TrioRuntime()

@@ -10,8 +10,8 @@ import httpx2
 
 from httpx2_trio_ws._core._entering import OneAtATime
 from httpx2_trio_ws._core._watch import watched_connection
+from httpx2_trio_ws._handshake._asking import shake_hands
 from httpx2_trio_ws._handshake._refusal import told_response
-from httpx2_trio_ws._handshake._request import Opening, shake_hands
 
 from ._engine import Engine
 from ._session import Session
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from httpx2_trio_ws._handshake._asking import AsyncOpening
     from httpx2_trio_ws._runtime import Nursery
 
 S = TypeVar("S", bound=Session)
 
 
-async def _opened(opening: Opening, session_type: type[S]) -> S:
+async def _opened(opening: AsyncOpening, session_type: type[S]) -> S:
     """A session whose loops do not run yet, and whose connection somebody must see to from here."""
     response, agreement = await shake_hands(opening)
     try:
@@ -68,7 +69,7 @@ class OpenSession(_Guided[S]):
         session_type: of the session.
     """
 
-    def __init__(self, prepare: Callable[[], Opening], session_type: type[S]) -> None:
+    def __init__(self, prepare: Callable[[], AsyncOpening], session_type: type[S]) -> None:
         self._prepare = prepare
         self._session_type = session_type
         self._once = OneAtATime()
@@ -122,7 +123,7 @@ class OpenSessionWithClient(_Guided[S]):
     """
 
     def __init__(
-        self, check: Callable[[], object], prepare: Callable[[httpx2.AsyncClient], Opening], session_type: type[S]
+        self, check: Callable[[], object], prepare: Callable[[httpx2.AsyncClient], AsyncOpening], session_type: type[S]
     ) -> None:
         self._check = check
         self._prepare = prepare
@@ -156,7 +157,7 @@ class OpenSessionWithClient(_Guided[S]):
             del exc, tb
 
 
-async def connect_session(opening: Opening, nursery: Nursery, session_type: type[S]) -> S:
+async def connect_session(opening: AsyncOpening, nursery: Nursery, session_type: type[S]) -> S:
     """A session in the caller's nursery."""
     session = await _opened(opening, session_type)
     engine = session._engine

@@ -23,16 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from httpx2_trio_ws._handshake._proxies import ProxySteps
-from httpx2_trio_ws._handshake._rules import check_fields, renew_key
-
 from ._waiting import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# httpx2's steps between nothing and a connection on which it speaks HTTP.
-_CONNECTING = ("connect_tcp", "connect_unix_socket", "setup_socks5_connection", "start_tls")
+    from httpx2_trio_ws._handshake._steps import Steps
+
 _TIMEOUTS = ("connect", "read", "write", "pool")
 
 
@@ -117,25 +114,24 @@ def _least(left: float, seconds: float | None) -> float | None:
     return None if math.isinf(least) else least
 
 
-class Steps:
+class TimedSteps:
     """Sees to each request of an opening, and to each step of httpx2 with it.
 
     Also closes the connection that httpx2 forgets when it is interrupted, or fails, before HTTP has begun.
 
     Args:
+        steps: what takes note of them.
         deadline: of the whole opening.
         trace: the user's own trace extension.
     """
 
-    def __init__(self, deadline: Deadline, trace: Callable[[str, Any], object] | None) -> None:
-        self.deadline = deadline
+    def __init__(self, steps: Steps, deadline: Deadline, trace: Callable[[str, Any], object] | None) -> None:
+        self._steps = steps
+        self._deadline = deadline
         self._trace = trace
-        self.proxy = ProxySteps()
-        self._stream: Any = None
         # The timeouts of the request now sent, and what they were before they were cut.
         self._timeouts: dict[str, Any] = {}
         self._given: dict[str, float | None] = {}
-        self._connected = False
 
     def ready(self, request: httpx2.Request) -> None:
         """Called before a request is sent.
@@ -143,41 +139,29 @@ class Steps:
         Raises:
             httpx2.TimeoutException: it is too late.
         """
-        check_fields(request)
-        renew_key(request)
-        self.proxy.ready(request)
-        left = self.deadline.at - time.monotonic()
+        self._steps.ready(request)
+        left = self._deadline.at - time.monotonic()
         if left <= 0:
             raise httpx2.TimeoutException("no time is left", request=request)
         given = request.extensions.get("timeout", {})
         if given is not self._timeouts:  # as they are in a request that follows a redirect
             self._given = given
-        self._connected = False
         self._timeouts = {name: _least(left, self._given.get(name)) for name in _TIMEOUTS}
         request.extensions = {**request.extensions, "trace": self.trace, "timeout": self._timeouts}
 
     def trace(self, name: str, info: Any) -> None:
         """httpx2 has begun, done or failed a step."""
-        self.proxy.note(name, info)
+        steps = self._steps
         keep = False
         try:
-            step, _, stage = name.partition(".")[2].partition(".")
-            if step in _CONNECTING:
-                self._connecting(step, stage, info)
-            elif (step, stage) == ("receive_response_headers", "started") and not self._connected:
-                self._timeouts["read"] = self.deadline.shared(self._timeouts["read"])
+            steps.note(name, info)
+            if steps.step.startswith("connect_") and steps.stage == "complete":
+                self._deadline.watch(info["return_value"].get_extra_info("socket"))
+            elif (steps.step, steps.stage) == ("receive_response_headers", "started") and not steps.connected:
+                self._timeouts["read"] = self._deadline.shared(self._timeouts["read"])
             if self._trace is not None:
                 self._trace(name, info)
-            keep = step not in _CONNECTING or stage != "failed"
+            keep = not steps.connecting or steps.stage != "failed"
         finally:
-            if not keep and self._stream is not None:
-                self._stream.close()
-
-    def _connecting(self, step: str, stage: str, info: Any) -> None:
-        if stage == "complete":
-            self._stream = info["return_value"]
-            if step.startswith("connect_"):
-                self._connected = True
-                self.deadline.watch(self._stream.get_extra_info("socket"))
-        elif step.startswith("connect_"):
-            self._stream = None  # an earlier request's is the pool's
+            if not keep and steps.half_open is not None:
+                steps.half_open.close()

@@ -9,29 +9,26 @@ import httpx2
 
 from httpx2_trio_ws._core._entering import OneAtATime
 from httpx2_trio_ws._core._watch import watched_connection
-from httpx2_trio_ws._exceptions import WebSocketHandshakeTimeout, WebSocketUpgradeError
-from httpx2_trio_ws._handshake._auth import HandshakeAuth, auth_for
-from httpx2_trio_ws._handshake._client import check_client
-from httpx2_trio_ws._handshake._failures import failure, too_slow
+from httpx2_trio_ws._exceptions import WebSocketUpgradeError
 from httpx2_trio_ws._handshake._refusal import complete, read_refusal_blocking, told_response
-from httpx2_trio_ws._handshake._request import build_request
-from httpx2_trio_ws._handshake._rules import Agreement, check_response
-from httpx2_trio_ws._options import parse_options
+from httpx2_trio_ws._handshake._request import Opening
 
 from ._carrier import carrier_for
-from ._deadline import Deadline, Steps
+from ._deadline import Deadline, TimedSteps
 from ._engine import Engine
 from ._session import SyncWebSocketSession
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from httpx2_trio_ws._options import HandshakeOptions, OpenOptions
+    from httpx2_trio_ws._handshake._agreement import Agreement
+    from httpx2_trio_ws._handshake._auth import HandshakeAuth
+    from httpx2_trio_ws._options import OpenOptions
 
 GRACE = "failure_grace_seconds"
 
 
-class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
+class OpenSession(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
     """A checked call: nothing has been sent yet. As a context manager, it is around the session.
 
     A class and not a generator: generators that were not finished are closed when the interpreter ends, and then
@@ -42,15 +39,12 @@ class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
     """
 
     def __init__(self, client: httpx2.Client, url: httpx2.URL | str, options: OpenOptions) -> None:
-        check_client(client, httpx2.Client)
         if GRACE in options:
             raise TypeError(
                 f"a blocking session has no {GRACE}: a failure is raised by the next call, or when the block is left"
             )
-        self._handshake, self._options = parse_options(options)
-        self._client = client
+        self._opening = Opening(client, httpx2.Client, url, options)
         self._once = OneAtATime()
-        self._request = build_request(client, url, self._handshake, dict(self._handshake.extensions or {}))
 
     def __enter__(self) -> SyncWebSocketSession:
         self._once.enter()
@@ -61,11 +55,12 @@ class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
             raise
 
     def _open(self) -> SyncWebSocketSession:
-        response, agreement = shake_hands(self._client, self._request, self._handshake)
+        response, agreement = shake_hands(self._opening)
+        options = self._opening.session
         engine: Engine | None = None
         try:
-            connection, watch = watched_connection(self._options, agreement.deflate)
-            engine = Engine(response, carrier_for(response), connection, agreement.deflate, self._options, watch=watch)
+            connection, watch = watched_connection(options, agreement.deflate)
+            engine = Engine(response, carrier_for(response), connection, agreement.deflate, options, watch=watch)
             self._session = SyncWebSocketSession(engine, told_response(response), agreement.subprotocol)
             watch.opened(self._session)
             engine.start()
@@ -88,7 +83,7 @@ class Opening(contextlib.AbstractContextManager[SyncWebSocketSession, None]):
             self._once.leave()
 
 
-class OpeningWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, "bool | None"]):
+class OpenSessionWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, "bool | None"]):
     """An opening with a client of its own, that lives as long as the session."""
 
     def __init__(self, url: httpx2.URL | str, options: OpenOptions) -> None:
@@ -101,7 +96,7 @@ class OpeningWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, 
         try:
             with contextlib.ExitStack() as stack:
                 client = stack.enter_context(httpx2.Client())
-                session = stack.enter_context(Opening(client, self._url, self._options))
+                session = stack.enter_context(OpenSession(client, self._url, self._options))
                 self._stack = stack.pop_all()
         except BaseException:
             self._once.leave()
@@ -117,9 +112,7 @@ class OpeningWithClient(contextlib.AbstractContextManager[SyncWebSocketSession, 
             self._once.leave()
 
 
-def shake_hands(
-    client: httpx2.Client, request: httpx2.Request, handshake: HandshakeOptions
-) -> tuple[httpx2.Response, Agreement]:
+def shake_hands(opening: Opening[httpx2.Client]) -> tuple[httpx2.Response, Agreement]:
     """Send the request and check the answer.
 
     Raises:
@@ -127,13 +120,16 @@ def shake_hands(
         WebSocketHandshakeTimeout: it took too long.
         httpx2.TransportError: as from any request, ``ConnectError``, ``ReadTimeout``, ``PoolTimeout`` …
     """
-    late = WebSocketHandshakeTimeout(too_slow(client, request, handshake))
-    deadline = Deadline(handshake.handshake_timeout_seconds)
-    steps = Steps(deadline, (handshake.extensions or {}).get("trace"))
+    late = opening.too_slow()  # the request has its own timeouts now
+    deadline = Deadline(opening.handshake.handshake_timeout_seconds)
     response: httpx2.Response | None = None
     try:
-        response, auth = _send(client, request, handshake, steps, late)
-        agreement = _check(response, auth, handshake)
+        response, auth = _send(opening, deadline, late)
+        try:
+            agreement = opening.agreement(response, auth)
+        except WebSocketUpgradeError as exc:
+            complete(exc, read_refusal_blocking(response))
+            raise
         deadline.end(late)
     except BaseException:
         deadline.end()
@@ -144,36 +140,21 @@ def shake_hands(
 
 
 def _send(
-    client: httpx2.Client, request: httpx2.Request, handshake: HandshakeOptions, steps: Steps, late: Exception
+    opening: Opening[httpx2.Client], deadline: Deadline, late: Exception
 ) -> tuple[httpx2.Response, HandshakeAuth]:
-    auth = auth_for(client, request, handshake, steps.ready, None)
+    steps = TimedSteps(opening.steps, deadline, opening.trace)
+    auth = opening.auth(steps.ready, None)
     response: httpx2.Response | None = None
     try:
         with contextlib.closing(auth):
             while response is None:
                 try:
-                    response = client.send(request, stream=True, auth=auth, follow_redirects=False)
-                except Exception as exc:
-                    error = failure(client, request, steps.proxy, exc)
-                    if isinstance(error, httpx2.TransportError) and steps.deadline.passed():
-                        raise late from exc
-                    if not steps.proxy.connection_was_stale(exc):
-                        if error is exc:
-                            raise
-                        raise error from exc
+                    response = opening.client.send(opening.request, stream=True, auth=auth, follow_redirects=False)
+                except Exception as exc:  # noqa: BLE001 (it is raised from there, or what it means)
+                    opening.send_again(exc, late if deadline.passed() else None)
         response.history = auth.history
     except BaseException:  # Ctrl-C, at any of these steps
         if response is not None:
             response.close()
         raise
     return response, auth
-
-
-def _check(response: httpx2.Response, auth: HandshakeAuth, handshake: HandshakeOptions) -> Agreement:
-    try:
-        if auth.refusal is not None:
-            raise auth.refusal
-        return check_response(response, handshake)
-    except WebSocketUpgradeError as exc:
-        complete(exc, read_refusal_blocking(response))
-        raise

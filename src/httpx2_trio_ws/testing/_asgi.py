@@ -13,11 +13,12 @@ from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from httpx2_trio_ws._exceptions import WebSocketNetworkError
 from httpx2_trio_ws._handshake._failures import UNANSWERED
+from httpx2_trio_ws._handshake._versions import HTTP1
 
 from ._asgi_call import Call, News, logger
 from ._asgi_events import check_app
 from ._asgi_http import HTTPCall
-from ._asgi_websocket import WebSocketCall, is_handshake, shake_hands
+from ._asgi_websocket import WebSocketCall, shake_hands
 from ._group import background_task_group
 from ._lifespan import Lifespan
 
@@ -130,9 +131,9 @@ class ASGIWebSocketTransport(httpx2.AsyncBaseTransport):
         """
         await checkpoint()
         start_soon = self._start_soon()
-        if is_handshake(request):
+        if not HTTP1.lacks(request):
             answer = shake_hands(request)
-            if answer.status_code != 101:
+            if not HTTP1.accepts(answer.status_code):
                 headers = list(answer.headers.raw_items())
                 return httpx2.Response(answer.status_code, headers=headers, content=bytes(answer.body or b""))
             scope = self._scope("websocket", request)

@@ -7,7 +7,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import httpx2
 from anyio.lowlevel import checkpoint
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
@@ -15,42 +14,26 @@ from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from httpx2_trio_ws._handshake._versions import ACCEPTING, HTTP1
 from httpx2_trio_ws._protocol import check_close
 
 from ._asgi_call import READ_SIZE, Call, News, logger
 from ._asgi_events import Stage, field, headers_of
-from ._pipe import UpgradedBody
+from ._pipe import upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import httpx2
 
     from ._asgi_events import App, Event
 
 # Bytes of messages that wait for the app, before reading from the client stops.
 _HIGH_WATER = 65536
-# Headers of the handshake that are not the app's to set.
-_OWN_HEADERS = (
-    b"connection",
-    b"sec-websocket-accept",
-    b"sec-websocket-extensions",
-    b"sec-websocket-protocol",
-    b"upgrade",
-)
-
-
-def is_handshake(request: httpx2.Request) -> bool:
-    """The request asks for a WebSocket; it need not be a valid handshake."""
-    headers = request.headers
-    connection = [token.strip().lower() for token in headers.get("Connection", "").split(",")]
-    return (
-        request.method == "GET"
-        and headers.get("Upgrade", "").strip().lower() == "websocket"
-        and "upgrade" in connection
-    )
 
 
 def shake_hands(request: httpx2.Request) -> Response:
-    """The answer to a handshake (RFC 6455 §4.2.2): a 101 without what the app chooses, or a refusal if it is invalid."""
+    """The answer to a handshake (RFC 6455 §4.2.2): a yes without what the app chooses, or a refusal if it is invalid."""
     headers = Headers()
     for name, value in request.headers.raw:
         headers[name.decode("ascii")] = value.decode("latin-1")
@@ -111,7 +94,7 @@ class WebSocketCall(Call):
     def understand(self, kind: str, event: Event) -> Callable[[], None]:
         """Check an event; return what it asks for."""
         if kind == "websocket.accept":
-            headers = headers_of(event, refused=_OWN_HEADERS)
+            headers = headers_of(event, refused=ACCEPTING)
             subprotocol = field(event, "subprotocol", (str,), None)
             if subprotocol is not None:
                 headers.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
@@ -137,7 +120,7 @@ class WebSocketCall(Call):
 
     def _accept(self, headers: list[tuple[bytes, bytes]]) -> None:
         own = [(name.encode("ascii"), value.encode("latin-1")) for name, value in self._answer.headers.raw_items()]
-        self.head = (101, [*own, *headers])
+        self.head = (self._answer.status_code, [*own, *headers])
         self.stage = Stage.OPEN
         self._start_soon(self._read)
         self.answered.set()
@@ -260,8 +243,7 @@ class WebSocketCall(Call):
             self._lost()
 
     def response(self) -> httpx2.Response:
-        """The answer, when there is one; a 101 hands out the client's end of the connection."""
-        if self.head is None or self.head[0] != 101:
+        """The answer, when there is one; that which accepts hands out the client's end of the connection."""
+        if self.head is None or not HTTP1.accepts(self.head[0]):
             return super().response()
-        extensions = {"network_stream": self.client, "http_version": b"HTTP/1.1"}
-        return httpx2.Response(101, headers=self.head[1], stream=UpgradedBody(self.client), extensions=extensions)
+        return upgraded(*self.head, self.client, http_version=b"HTTP/1.1")

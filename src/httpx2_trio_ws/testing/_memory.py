@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal
 import anyio
 import anyio.lowlevel
 import httpx2
-from websockets.utils import accept_key
+
+from httpx2_trio_ws._handshake._versions import HTTP1, is_accepted
 
 from ._peer import ScriptedPeer
-from ._pipe import UpgradedBody, memory_stream_pair
+from ._pipe import memory_stream_pair, upgraded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -117,7 +118,7 @@ class _MemoryServer(httpx2.AsyncBaseTransport):
             answer = await answer
         if not isinstance(answer, (httpx2.Response, type(None))):
             raise TypeError(f"respond must return an httpx2.Response or None, not {answer!r}")
-        if answer is not None and answer.status_code != 101:
+        if answer is not None and not is_accepted(answer):
             return answer
         fault = _no_handshake(request)
         if fault:
@@ -129,13 +130,8 @@ class _MemoryServer(httpx2.AsyncBaseTransport):
 
     def _accept(self, request: httpx2.Request, answer: httpx2.Response | None) -> httpx2.Response:
         deflate = self._deflate and _offers_deflate(request)
-        headers = httpx2.Headers(
-            {
-                "Upgrade": "websocket",
-                "Connection": "Upgrade",
-                "Sec-WebSocket-Accept": accept_key(request.headers["Sec-WebSocket-Key"]),
-            }
-        )
+        status, accepting = HTTP1.accept(request)
+        headers = httpx2.Headers(accepting)
         if deflate:
             headers["Sec-WebSocket-Extensions"] = (
                 "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -149,9 +145,7 @@ class _MemoryServer(httpx2.AsyncBaseTransport):
         done = anyio.Event()
         self.handlers.append(done)
         self._tasks.start_soon(self._play, peer, done)
-        return httpx2.Response(
-            101, headers=headers, stream=UpgradedBody(ours), extensions={"network_stream": ours}, request=request
-        )
+        return upgraded(status, headers.raw, ours, request)
 
     async def _play(self, peer: ScriptedPeer, done: anyio.Event) -> None:
         # After an error the connection is left as it is: the block is being cancelled, and a lost connection would
@@ -166,17 +160,11 @@ class _MemoryServer(httpx2.AsyncBaseTransport):
 
 def _no_handshake(request: httpx2.Request) -> str:
     """What is missing for a handshake (RFC 6455 §4.2.1); empty if nothing is."""
-    headers = request.headers
-    if request.method != "GET":
-        return "its method is not GET"
-    if headers.get("Upgrade", "").lower() != "websocket":
-        return "it has no header 'Upgrade: websocket'"
-    if "upgrade" not in headers.get("Connection", "").lower():
-        return "it has no header 'Connection: Upgrade'"
+    missing = HTTP1.lacks(request)
     for name in ("Sec-WebSocket-Key", "Sec-WebSocket-Version"):
-        if name not in headers:
-            return f"it has no header {name}"
-    return ""
+        if not missing and name not in request.headers:
+            missing = f"it has no header {name}"
+    return missing
 
 
 def _offers_deflate(request: httpx2.Request) -> bool:

@@ -1,4 +1,4 @@
-"""Two connected byte streams in memory, on any event loop that anyio runs, and the 101 response that hands one out.
+"""Two connected byte streams in memory, on any event loop that anyio runs, and the response that hands one out.
 
 They behave as a TCP connection does: bytes keep their order and not their chunks, a full buffer holds the writer
 up, and a closed end is an end of file for the other.
@@ -167,8 +167,20 @@ def memory_stream_pair(
     return MemoryStream(back, there, info or {}), MemoryStream(there, back, {})
 
 
-class UpgradedBody(httpx2.AsyncByteStream):
-    """The body of a 101 response: none. Closing it closes the connection, as httpx2's own does."""
+def upgraded(
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+    stream: MemoryStream,
+    request: httpx2.Request | None = None,
+    **extensions: object,
+) -> httpx2.Response:
+    """The answer that accepts a session, and hands out one end of its connection."""
+    extensions["network_stream"] = stream
+    return httpx2.Response(status, headers=headers, stream=_NoBody(stream), extensions=extensions, request=request)
+
+
+class _NoBody(httpx2.AsyncByteStream):
+    """Closing it closes the connection, as httpx2's own does."""
 
     def __init__(self, stream: MemoryStream) -> None:
         self._stream = stream
