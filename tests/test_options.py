@@ -48,7 +48,9 @@ async def refused(error: type[Exception], match: str, **options: Any) -> None:
         ("max_size", r"did you mean 'max_message_size_bytes'\?"),
         ("additional_headers", r"did you mean 'headers'\?"),
         ("origin", r"write headers=\{'Origin': ...\}"),
-        ("ssl", r"AsyncClient\(verify=...\)"),
+        ("ssl", "it is the client's: make that with verify=..."),
+        ("proxy", "it is the client's: make that with proxy=..."),
+        ("receive_timeout", r"put a cancel scope around receive\(\); in threads, write receive\(timeout=...\)"),
     ],
 )
 async def test_an_option_that_does_not_exist(name: str, hint: str) -> None:

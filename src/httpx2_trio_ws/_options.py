@@ -169,11 +169,11 @@ _ELSEWHERE = {
 _WRITTEN_OUT = {
     "origin": "write headers={'Origin': ...}",
     "user_agent_header": "write headers={'User-Agent': ...}",
-    "proxy": "it is the client's: httpx2.AsyncClient(proxy=...)",
-    "ssl": "it is the client's: httpx2.AsyncClient(verify=...)",
-    "ssl_context": "it is the client's: httpx2.AsyncClient(verify=...)",
-    "verify": "it is the client's: httpx2.AsyncClient(verify=...)",
-    "receive_timeout": "put a cancel scope around receive(), such as trio.fail_after(seconds)",
+    "proxy": "it is the client's: make that with proxy=...",
+    "ssl": "it is the client's: make that with verify=...",
+    "ssl_context": "it is the client's: make that with verify=...",
+    "verify": "it is the client's: make that with verify=...",
+    "receive_timeout": "put a cancel scope around receive(); in threads, write receive(timeout=...)",
 }
 
 
@@ -223,5 +223,14 @@ def _check_seconds(name: str, value: object, *, none: bool, zero: bool) -> None:
         return
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds{' or None' if none else ''}, not {value!r}")
+    _check_size(name, value)
     if math.isnan(value) or value < 0 or (value == 0 and not zero):
         raise ValueError(f"{name} must be {'0 or more' if zero else 'more than 0'}, not {value}")
+
+
+def _check_size(name: str, value: float) -> None:
+    """Refuse an integer that no clock can be set to."""
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is an integer that is too large to be a float; math.inf waits for ever") from None

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._handshake._steps import Steps
 
 _TIMEOUTS = ("connect", "read", "write", "pool")
+# A socket refuses a timeout of more milliseconds than 31 bits have room for. From so many seconds on, 24 days, it is
+# given none; the deadline of the whole is held to all the same.
+_LONGEST = 24 * 86400
 
 
 class _Left:
@@ -111,7 +114,7 @@ class Deadline:
 
 def _least(left: float, seconds: float | None) -> float | None:
     least = left if seconds is None else min(left, seconds)
-    return None if math.isinf(least) else least
+    return None if least > _LONGEST else least
 
 
 class TimedSteps:

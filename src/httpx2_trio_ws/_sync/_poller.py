@@ -6,6 +6,8 @@ import selectors
 import socket
 import threading
 
+# It is given no more at a time: poll() counts milliseconds in 31 bits. Who sleeps looks at the clock when it wakes.
+_DAY = 86400.0
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 #: Makes a selector that needs no descriptor of its own.
 new_selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
@@ -37,11 +39,14 @@ class Poller:
                 self._woken = True
 
     def wait(self, events: int, seconds: float | None) -> int:
-        """Sleep until the connection has some of ``events``, which are returned, or something else is to be done."""
+        """Sleep until the connection has some of ``events``, which are returned, or something else is to be done.
+
+        It may wake for nothing.
+        """
         if events != self._events:
             self._watch(events)
         happened = 0
-        for key, mask in self._selector.select(seconds):
+        for key, mask in self._selector.select(None if seconds is None else min(seconds, _DAY)):
             if key.fileobj is self._socket:
                 happened = mask
             else:

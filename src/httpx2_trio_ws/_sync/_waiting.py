@@ -10,6 +10,8 @@ import contextlib
 import math
 import threading
 
+from httpx2_trio_ws._options import _check_size
+
 
 def check_timeout(seconds: float | None) -> None:
     """Refuse what is no timeout.
@@ -21,6 +23,7 @@ def check_timeout(seconds: float | None) -> None:
         return
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         raise TypeError(f"timeout must be a number of seconds or None, not {seconds!r}")
+    _check_size("timeout", seconds)
     if math.isnan(seconds):
         raise ValueError("timeout must be a number of seconds, not nan")
 
@@ -36,7 +39,13 @@ class Waiter:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for :meth:`set`; false if ``seconds`` went by. ``None`` waits for ever."""
-        return self._lock.acquire(timeout=-1 if seconds is None else min(max(seconds, 0), threading.TIMEOUT_MAX))
+        if seconds is None:
+            return self._lock.acquire()
+        while seconds > threading.TIMEOUT_MAX:  # where that is short, or for ever
+            if self._lock.acquire(timeout=threading.TIMEOUT_MAX):
+                return True
+            seconds -= threading.TIMEOUT_MAX
+        return self._lock.acquire(timeout=max(seconds, 0))
 
     def set(self) -> None:
         """Let the thread go on. Once, by whoever took the waiter out of where others find it."""
