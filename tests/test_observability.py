@@ -20,7 +20,7 @@ from httpx2_trio_ws.sync import open_websocket as open_blocking
 from httpx2_trio_ws.testing import ScriptedPeer, memory_server
 
 from .handshake_support import untouched
-from .memory import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame, memory_client, memory_session, text
+from .memory import BINARY, CLOSE, PING, PONG, TEXT, frame, memory_client, memory_session, text
 from .servers import websocket_server as websocket_trio_server
 from .sync.support import eventually, new_client, played, websocket_server
 from .virtual_time import VIRTUAL, run_virtual
@@ -108,6 +108,7 @@ def test_an_instrument_is_told_everything_in_order(loop: str) -> None:
         await peer.send("three")  # does not fit
         assert await peer.receive() == "more"
         await peer.ping(b"q")
+        await told(">", PONG, b"q")
         await peer.send("four")
         await peer.wait_closed()
 
@@ -181,13 +182,11 @@ async def test_one_instrument_for_several_sessions(autojump_clock: object) -> No
     recorder = Recorder()
     async with memory_client() as (client, peers), trio.open_nursery() as nursery:
         for _ in range(3):
-            ws = await connect_websocket(
-                nursery, client, "ws://memory", instruments=[recorder], close_timeout_seconds=0
-            )
-            await peers.receive()
+            ws = await connect_websocket(nursery, client, "ws://memory", instruments=[recorder])
+            nursery.start_soon((await peers.receive()).answer_close)
             await ws.aclose()
     assert len(recorder.sessions) == 3
-    assert [kind for kind, *_ in recorder.told] == ["opened", ">", "closed"] * 3
+    assert [kind for kind, *_ in recorder.told] == ["opened", ">", "<", "closed"] * 3
 
 
 class Faulty(Instrument):
@@ -283,7 +282,7 @@ async def secrets(*, ending: str = "close") -> None:
             await trio.testing.wait_all_tasks_blocked()
             assert [await ws.receive(), await ws.receive()] == ["a", "b"]
             if ending == "close":
-                await peer.send(close_frame(1001, "secret"))
+                await peer.close(1001, "secret")
             await peer.aclose()
             with pytest.raises(trio.EndOfChannel if ending == "close" else trio.BrokenResourceError):
                 await ws.receive()

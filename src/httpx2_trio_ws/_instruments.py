@@ -30,7 +30,10 @@ class Instrument:
         """A whole frame has come. The message that it ends may not have been received by anyone yet."""
 
     def frame_sent(self, session: Any, frame: FrameInfo) -> None:
-        """A frame has been made, to be written next, or after those that were made before it."""
+        """A frame has been handed to the operating system, or to whatever carries the session.
+
+        Frames that still wait when the session ends are not told of.
+        """
 
     def ping_answered(self, session: Any, round_trip: float) -> None:
         """The pong for a ping has come, keepalive's or the application's, after so many seconds."""

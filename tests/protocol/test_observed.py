@@ -35,6 +35,12 @@ def observed(deflate: Deflate | None = None) -> tuple[ObservedConnection, list[F
     return ObservedConnection(received.append, sent.append, deflate=extension), received, sent
 
 
+def write(connection: ObservedConnection, data: bytes, size: int = 2**30) -> None:
+    """So many bytes at a time."""
+    for start in range(0, len(data), size):
+        connection.on_written(data[start : start + size])
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 65_536, 10**6])
 @pytest.mark.parametrize("max_messages", [1, 2, 100])
 def test_each_frame_is_told_of_once_wherever_the_bytes_are_cut(size: int, max_messages: int) -> None:
@@ -49,32 +55,58 @@ def test_each_frame_is_told_of_once_wherever_the_bytes_are_cut(size: int, max_me
     assert messages == plain.receive_data(WIRE)
     assert (connection.pongs, connection.peer_close) == (plain.pongs, plain.peer_close)
     assert received == RECEIVED
-    assert sent == []  # until it is taken
-    connection.control_to_send()
+    answers = connection.control_to_send()
+    assert sent == []  # until it is written
+    write(connection, answers, size)
     assert sent == [FrameInfo(PONG, b"ping"), FrameInfo(CLOSE, b"\x03\xe8bye")]
 
 
-def test_what_is_made_is_told_of() -> None:
+@pytest.mark.parametrize("size", [1, 2, 5, 6, 7, 1000, 10**6])
+@pytest.mark.parametrize("control_first", [False, True])
+def test_what_has_left_is_told_of(size: int, *, control_first: bool) -> None:
     connection, _, sent = observed()
-    frames = [connection.encode(b"one", TEXT), *connection.encode_all([b"two", b"", b"x" * 70_000], BINARY)]
-    frames += [connection.ping(b"ping"), connection.pong(b""), connection.close(1001, "away")]
-    assert [len(made) for made in frames] == [9, 9, 6, 70_014, 10, 6, 12]
-    assert sent == [
+    messages = [connection.encode(b"one", TEXT), *connection.encode_all([b"two", b"", b"x" * 70_000], BINARY)]
+    messages += [
+        connection.encode_fragment(part, kind, fin=part == b"ts", compressed=False)
+        for part, kind in ((b"par", TEXT), (b"", 0), (b"ts", 0))
+    ]
+    control = [connection.ping(b"ping"), connection.pong(b""), connection.close(1001, "away")]
+    assert [len(made) for made in messages + control] == [9, 9, 6, 70_014, 9, 6, 8, 10, 6, 12]
+    assert sent == []
+    frames = control + messages if control_first else messages + control
+    write(connection, b"".join(frames)[:-1], size)
+    of_messages = [
         FrameInfo(TEXT, b"one"),
         FrameInfo(BINARY, b"two"),
         FrameInfo(BINARY, b""),
         FrameInfo(BINARY, b"x" * 70_000),
-        FrameInfo(PING, b"ping"),
-        FrameInfo(PONG, b""),
-        FrameInfo(CLOSE, b"\x03\xe9away"),
+        FrameInfo(TEXT, b"par", fin=False),
+        FrameInfo(CONTINUATION, b"", fin=False),
+        FrameInfo(CONTINUATION, b"ts"),
     ]
+    of_control = [FrameInfo(PING, b"ping"), FrameInfo(PONG, b""), FrameInfo(CLOSE, b"\x03\xe9away")]
+    told = of_control + of_messages if control_first else of_messages + of_control
+    assert sent == told[:-1]
+    write(connection, frames[-1][-1:])
+    assert sent == told
+
+
+def test_what_never_left_is_not_told_of() -> None:
+    connection, _, sent = observed(Deflate())
+    connection.encode(b"given up, as by an interrupt", TEXT)
+    last = connection.encode_all([b"one", b"two"], TEXT)
+    connection.ping(b"never written")
+    write(connection, b"".join(last))
+    assert sent == [FrameInfo(TEXT, b"one", compressed=True), FrameInfo(TEXT, b"two", compressed=True)]
 
 
 def test_all_that_makes_frames_of_messages_tells_of_them() -> None:
     encoders = {name for name in vars(Connection) if name.startswith("encode")}
     assert encoders <= vars(ObservedConnection).keys()
     connection, _, sent = observed()
-    assert len(b"".join(connection.encode_parts(LARGE * 10, BINARY))) == 700_014
+    data = b"".join(connection.encode_parts(LARGE * 10, BINARY))
+    assert len(data) == 700_014
+    write(connection, data, 65_536)
     assert sent == [FrameInfo(BINARY, LARGE * 10)]
 
 
@@ -88,7 +120,7 @@ def test_payloads_are_shown_as_they_are_before_compression_and_after_inflation()
     assert whole == FrameInfo(TEXT, b"squeezed " * 9, compressed=True)
     assert [(part.opcode, part.fin, part.compressed) for part in parts] == [(2, False, True), (0, True, True)]
     assert b"".join(part.payload for part in parts) == b"and again"
-    connection.encode_all([b"a" * 50], TEXT)
+    write(connection, b"".join(connection.encode_all([b"a" * 50], TEXT)))
     assert sent == [FrameInfo(TEXT, b"a" * 50, compressed=True)]
 
 

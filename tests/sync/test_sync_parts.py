@@ -37,7 +37,7 @@ class Wire:
     """An outbox whose frames are their payloads, and what it has written."""
 
     def __init__(self, write_now: Callable[[bytes], int] | None = None) -> None:
-        encoder: Any = SimpleNamespace(encode=lambda payload, text: payload)
+        encoder: Any = SimpleNamespace(encode=lambda payload, text: payload, on_written=None)
         self.woken = 0
         self.outbox = _outbox.Outbox(encoder, None, write_now, self.wake, Life(5))
         if write_now is None:
@@ -177,7 +177,7 @@ def test_a_message_that_was_waited_for_begins_a_burst(monkeypatch: pytest.Monkey
 def test_compressed_messages_are_no_burst() -> None:
     """Each takes longer to make than to write."""
     written: list[bytes] = []
-    encoder: Any = SimpleNamespace(encode=lambda payload, text: payload)
+    encoder: Any = SimpleNamespace(encode=lambda payload, text: payload, on_written=None)
     deflate: Any = SimpleNamespace()
 
     def write_now(data: bytes) -> int:

@@ -17,13 +17,17 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from httpx2_trio_ws._protocol import Outgoing
 
 
 class FrameQueue:
-    """See the module's text. Who waits for what is the subclass's: it is told by the methods that begin with ``_on``."""
+    """See the module's text. Who waits for what is the subclass's: it is told by the methods that begin with ``_on``.
+
+    Args:
+        tell: called with all that has been handed to the transport, in that order, once it has been accounted for.
+    """
 
     __slots__ = (
         "_batch",
@@ -35,14 +39,17 @@ class FrameQueue:
         "_part_written",
         "_wire",
         "_written",
+        "bytes_sent",
         "control_size",
         "size",
+        "tell",
     )
 
     #: One write takes so many bytes of messages, or one message.
     batch_size = sys.maxsize
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[bytes | memoryview], object] | None = None) -> None:
+        self.tell = tell
         self._frames: deque[bytes] = deque()
         # The message that is sent in parts.
         self._outgoing: Outgoing | None = None
@@ -60,6 +67,8 @@ class FrameQueue:
         self.size: int = 0
         #: Bytes of control frames that wait.
         self.control_size: int = 0
+        #: Bytes that have been handed to the transport, those included that never were in here.
+        self.bytes_sent: int = 0
 
     # -- for the subclass ----------------------------------------------------------------------
 
@@ -165,7 +174,7 @@ class FrameQueue:
     def wrote(self, count: int) -> None:
         """``count`` bytes of what :meth:`take` gave have been handed to the transport."""
         assert self._wire is not None
-        self._wire = self._wire[count:]
+        wire, self._wire = self._wire, self._wire[count:]
         batch = self._batch
         if batch:
             self.size -= count
@@ -177,6 +186,13 @@ class FrameQueue:
                     self._part_written = False
                 self._on_written()
         self._end_batch()
+        self.wrote_beside(wire, count)
+
+    def wrote_beside(self, data: bytes | memoryview, count: int) -> None:
+        """``count`` bytes of ``data`` have been, whether or not it ever was in here."""
+        self.bytes_sent += count
+        if self.tell is not None:
+            self.tell(data[:count])
 
     def _end_batch(self) -> None:
         if not self._wire:
@@ -200,7 +216,10 @@ class FrameQueue:
         return self._wire is None
 
     def rest(self, size: int) -> bytes:
-        """What waits, in order, in whole frames up to ``size`` bytes, for a last try. Only :attr:`between_frames`."""
+        """What waits, in order, in whole frames up to ``size`` bytes, for a last try. Only :attr:`between_frames`.
+
+        All that waits is to be dropped after it.
+        """
         rest = b"".join(self._control)
         of_outgoing = iter(self._outgoing.frame, b"") if self._outgoing is not None else ()
         for frames in (self._frames, self._unmade(), of_outgoing):

@@ -1,4 +1,4 @@
-"""JSON as messages, and UTF-8 that is given as bytes. No I/O."""
+"""What is given to be sent: JSON, UTF-8 as bytes, and bytes of other kinds. No I/O."""
 
 from __future__ import annotations
 
@@ -62,3 +62,17 @@ def check_utf8(data: bytes) -> bytes:
     if not data.isascii():
         data.decode()
     return data
+
+
+def as_bytes(data: bytearray | memoryview) -> bytes:
+    """A copy of ``data``, for a binary message.
+
+    Raises:
+        TypeError: it is none of the kinds of bytes.
+    """
+    given: object = data
+    if isinstance(given, (bytearray, memoryview)):
+        return bytes(given)
+    if isinstance(given, str):
+        raise TypeError("send_bytes() takes bytes, bytearray or memoryview, not str; for text there is send_text()")
+    raise TypeError(f"a message is str or bytes, not {type(given).__name__}; for other data there is send_json()")

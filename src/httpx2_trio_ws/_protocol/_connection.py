@@ -30,7 +30,7 @@ from ._masking import COMPRESSED, PART, masked_fragment, masked_frame, masked_fr
 from ._receiving import Receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
@@ -81,6 +81,11 @@ class Connection(Receiving):
     def has_input(self) -> bool:
         """Bytes were kept only because no more messages were asked for, or one call has done enough."""
         return self._more
+
+    @property
+    def on_written(self) -> Callable[[bytes | memoryview], object] | None:
+        """To be called with what has been written, in that order, where somebody listens."""
+        return None
 
     # -- out -----------------------------------------------------------------------------------
 

@@ -72,12 +72,12 @@ def _text(payload: bytes) -> str:
 
 
 class ObservedConnection(Connection):
-    """As :class:`Connection`; calls ``received`` with each whole frame that came, and ``sent`` with each that is made.
+    """As :class:`Connection`; calls ``received`` with each whole frame that came, and ``sent`` with each that left.
 
-    A frame that is refused is not told of.
+    A frame that is refused is not told of, nor is one that was made and never written to its end.
     """
 
-    __slots__ = ("_frame", "_frame_size", "_opcode", "_received", "_sent")
+    __slots__ = ("_frame", "_frame_size", "_head", "_leaving", "_made", "_opcode", "_received", "_sent")
 
     def __init__(
         self, received: Callable[[FrameInfo], object], sent: Callable[[FrameInfo], object], **options: Any
@@ -89,6 +89,12 @@ class ObservedConnection(Connection):
         self._frame = bytearray()
         self._frame_size = 0
         self._opcode = Opcode.CONT
+        # Frames that were made, each with its payload's size, by their header, which ends in a random key. They do not
+        # leave in the order in which they are made.
+        self._made: dict[bytes, tuple[FrameInfo, int]] = {}
+        # What has left of a header; the frame whose header has left, and how much of its payload has not.
+        self._head = b""
+        self._leaving: tuple[FrameInfo, int] | None = None
 
     # -- in ------------------------------------------------------------------------------------
 
@@ -138,8 +144,8 @@ class ObservedConnection(Connection):
     # -- out -----------------------------------------------------------------------------------
 
     def encode(self, payload: bytes, kind: int) -> bytes:
-        self._sent(FrameInfo(Opcode(kind), payload, compressed=self._deflate is not None))
-        return super().encode(payload, kind)
+        info = FrameInfo(Opcode(kind), payload, compressed=self._deflate is not None)
+        return self._noted(super().encode(payload, kind), info)
 
     def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
         return iter((self.encode(payload, kind),))
@@ -148,8 +154,8 @@ class ObservedConnection(Connection):
         return [self.encode(payload, kind) for payload in payloads]
 
     def encode_fragment(self, payload: bytes | memoryview, kind: int, *, fin: bool, compressed: bool) -> bytes:
-        self._sent(FrameInfo(Opcode(kind), bytes(payload), fin, compressed))
-        return super().encode_fragment(payload, kind, fin=fin, compressed=compressed)
+        info = FrameInfo(Opcode(kind), bytes(payload), fin, compressed)
+        return self._noted(super().encode_fragment(payload, kind, fin=fin, compressed=compressed), info)
 
     def control_to_send(self) -> bytes:
         data = super().control_to_send()
@@ -157,6 +163,35 @@ class ObservedConnection(Connection):
         while pos < len(data):
             start = pos + 6
             stop = start + (data[pos + 1] & 0x7F)
-            self._sent(FrameInfo(Opcode(data[pos] & 0x0F), apply_mask(data[start:stop], data[pos + 2 : start])))
+            payload = apply_mask(data[start:stop], data[pos + 2 : start])
+            self._noted(data[pos:stop], FrameInfo(Opcode(data[pos] & 0x0F), payload))
             pos = stop
         return data
+
+    def _noted(self, frame: bytes, info: FrameInfo) -> bytes:
+        """A frame that has been made."""
+        head = frame[: _PAYLOAD.get(frame[1] & 0x7F, 2) + 4]
+        self._made[head] = info, len(frame) - len(head)
+        return frame
+
+    @property
+    def on_written(self) -> Callable[[bytes | memoryview], object]:
+        return self._tell
+
+    def _tell(self, data: bytes | memoryview) -> None:
+        """This has been written, next to what was before it: tell of the frames that end in it."""
+        data = memoryview(data)
+        while data:
+            if self._leaving is None:
+                self._head += data[:1]
+                data = data[1:]
+                self._leaving = self._made.pop(self._head, None)  # no header begins with another one
+                if self._leaving is None:
+                    continue
+                self._head = b""
+            frame, due = self._leaving
+            part = min(due, len(data))
+            data = data[part:]
+            self._leaving = (frame, due - part) if part < due else None
+            if self._leaving is None:
+                self._sent(frame)

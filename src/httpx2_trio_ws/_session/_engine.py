@@ -58,7 +58,6 @@ class Engine:
         self.latency: float | None = None
         self.messages_received = 0
         self.bytes_received = 0
-        self.bytes_sent = 0
         #: Reading waits for the application; writing waits for the peer.
         self.consumer_wait = Stopwatch()
         self.peer_wait = Stopwatch()
@@ -235,7 +234,6 @@ class Engine:
                 self.write_failed(exc)
                 return
             outbox.wrote(written)
-            self.bytes_sent += written
             waited = 0.0 if carrier.had_room else runtime.now() - began
             if not written or waited > _WAIT:
                 peer_wait.stop()
@@ -393,7 +391,9 @@ class Engine:
         with contextlib.suppress(Exception), self._goodbye:  # as in closing
             self._goodbye.deadline = self.runtime.now() + FAREWELL
             if carrier.writes_now:
-                carrier.write_now(rest)
+                outbox.wrote_beside(rest, carrier.write_now(rest))
             else:
                 while rest:
-                    rest = rest[await carrier.write(memoryview(rest)) :]
+                    written = await carrier.write(memoryview(rest))
+                    outbox.wrote_beside(rest, written)
+                    rest = rest[written:]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._frames import FrameQueue
@@ -62,7 +61,7 @@ class Outbox(FrameQueue):
     def __init__(self, runtime: Runtime, connection: Connection) -> None:
         self._runtime = runtime
         self._connection = connection
-        super().__init__()
+        super().__init__(connection.on_written)
         # Payloads, all of one kind, whose frames are made when they are taken: that takes half as long when it is done
         # for many at once.
         self._payloads: list[bytes] = []
@@ -249,7 +248,10 @@ class Outbox(FrameQueue):
         return self._wire is None and not self._control and not self._frames and not self._payloads
 
     def _unmade(self) -> Iterator[bytes]:
-        return map(partial(self._connection.encode, kind=self._kind), self._payloads)
+        # Taken out one by one, from the quick end of the list: those of which no frame is made are counted apart.
+        self._payloads.reverse()
+        while self._payloads:
+            yield self._connection.encode(self._payloads.pop(), self._kind)
 
     def discard(self) -> None:
         """Write no more messages, apart from the one that is part written."""

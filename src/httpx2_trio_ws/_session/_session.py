@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from httpx2_trio_ws._carriers import CarrierError
-from httpx2_trio_ws._core._json import check_utf8, encode_json
+from httpx2_trio_ws._core._json import as_bytes, check_utf8, encode_json
 from httpx2_trio_ws._core._state import SessionState
 from httpx2_trio_ws._core._statistics import Statistics, statistics
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
@@ -176,11 +176,7 @@ class Session(Iterating, SessionState["Engine"]):
     async def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message. ``bytearray`` and ``memoryview`` are copied. As :meth:`send`."""
         if not isinstance(data, bytes):
-            if not isinstance(data, (bytearray, memoryview)):
-                raise TypeError(
-                    f"a message is str or bytes, not {type(data).__name__}; for other data there is send_json()"
-                )
-            data = bytes(data)
+            data = as_bytes(data)
         outbox = self._outbox
         if outbox.credit and not self._is_cancelled():
             outbox.credit -= 1
@@ -252,7 +248,9 @@ class Session(Iterating, SessionState["Engine"]):
             except CarrierError as exc:
                 engine.write_failed(exc)
                 engine.raise_ended(engine.life.sending)
-            engine.bytes_sent += written
+            outbox.bytes_sent += written
+            if outbox.tell is not None:
+                outbox.tell(part[:written])
             sent += written
             if written < len(part):
                 rest = b"".join((memoryview(part)[written:], *parts))
@@ -413,7 +411,7 @@ class Session(Iterating, SessionState["Engine"]):
             engine.peer_wait,
             sent=self._connection.messages_sent + self._outbox.unframed,
             received=engine.messages_received,
-            bytes_sent=engine.bytes_sent,
+            bytes_sent=self._outbox.bytes_sent,
             bytes_received=engine.bytes_received,
             queued_messages=len(self._messages),
             unsent_bytes=self._outbox.size + self._outbox.control_size,

@@ -77,7 +77,7 @@ class Outbox(FrameQueue):
         wake: Callable[[], None],
         life: Life,
     ) -> None:
-        super().__init__()
+        super().__init__(connection.on_written)
         self._life = life
         self.lock = threading.Lock()
         self._encode = connection.encode
@@ -99,7 +99,6 @@ class Outbox(FrameQueue):
         #: Writing has failed.
         self.failed = False
         self.messages_sent = 0
-        self.bytes_sent = 0
 
     @property
     def error(self) -> WebSocketException | None:
@@ -199,8 +198,8 @@ class Outbox(FrameQueue):
             self.size = 0
             self.add_rest(memoryview(frame)[count:])
             self._ask()
-        self.bytes_sent += count
         self._lone = None
+        self.wrote_beside(frame, count)
 
     def _push(self, frame: bytes) -> None:
         self.add_frame(frame)
@@ -248,7 +247,6 @@ class Outbox(FrameQueue):
     def wrote(self, count: int) -> None:
         """``count`` bytes of what :meth:`take` gave have been handed to the operating system."""
         with self.lock:
-            self.bytes_sent += count
             super().wrote(count)
             if self.size <= LOW_WATER:
                 self._admit()

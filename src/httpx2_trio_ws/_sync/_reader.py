@@ -216,6 +216,9 @@ class Reader:
             return False
         self.bytes_received += len(data)
         self._heard_at = self._now
+        if self.outbox.tell is not None:
+            with self.outbox.lock:
+                pass  # what this may answer has been told of by now
         self._take(data)
         return True
 
@@ -364,4 +367,4 @@ class Reader:
         last = self.outbox.last_words(goodbye)
         if last:
             with contextlib.suppress(Exception):
-                self._carrier.write(memoryview(last))
+                self.outbox.wrote_beside(last, self._carrier.write(memoryview(last)))

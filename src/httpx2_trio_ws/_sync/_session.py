@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from httpx2_trio_ws._core._json import check_utf8, encode_json
+from httpx2_trio_ws._core._json import as_bytes, check_utf8, encode_json
 from httpx2_trio_ws._core._state import SessionState
 from httpx2_trio_ws._core._statistics import Statistics, statistics
 from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
@@ -166,11 +166,7 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
     def send_bytes(self, data: bytes | bytearray | memoryview) -> None:
         """Send a binary message. ``bytearray`` and ``memoryview`` are copied. As :meth:`send`."""
         if not isinstance(data, bytes):
-            if not isinstance(data, (bytearray, memoryview)):
-                raise TypeError(
-                    f"a message is str or bytes, not {type(data).__name__}; for other data there is send_json()"
-                )
-            data = bytes(data)
+            data = as_bytes(data)
         self._send(data, text=False)
 
     def send_json(
