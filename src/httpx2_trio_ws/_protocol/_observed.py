@@ -176,9 +176,9 @@ class ObservedConnection(Connection):
 
     @property
     def on_written(self) -> Callable[[bytes | memoryview], object]:
-        return self._tell
+        return self._has_left
 
-    def _tell(self, data: bytes | memoryview) -> None:
+    def _has_left(self, data: bytes | memoryview) -> None:
         """This has been written, next to what was before it: tell of the frames that end in it."""
         data = memoryview(data)
         while data:
