@@ -77,13 +77,13 @@ async def test_the_send_loop_runs_while_there_is_something_to_send(client: httpx
     async with scripted_server(script) as url, open_websocket(client, url, compression=None) as ws:
         await trio.testing.wait_all_tasks_blocked()
         await ws.send("lone")
-        assert tasks_of_sessions() == {"run", "_keepalive_loop"}
+        assert tasks_of_sessions() == {"run"}
         for number in range(50):
             await ws.send(str(number))
         await ws.pong()
-        assert tasks_of_sessions() == {"run", "_keepalive_loop", "_send_loop"}
+        assert tasks_of_sessions() == {"run", "_send_loop"}
         await trio.testing.wait_all_tasks_blocked()
-        assert tasks_of_sessions() == {"run", "_keepalive_loop"}
+        assert tasks_of_sessions() == {"run"}
 
 
 async def test_a_reset_met_by_a_lone_send(client: httpx2.AsyncClient) -> None:

@@ -91,9 +91,7 @@ def nursery() -> Drawing:
     it.text(56, 132, "await ws.send(…)\nasync for message in ws: …\nawait trio.sleep(3600)", code=True)
     it.box(410, 78, 270, 152, colour=AMBER)
     it.text(426, 102, "the session's task", colour=AMBER)
-    it.text(
-        426, 132, "receive loop: reads, and parses\nsend loop: writes, in order\nkeepalive loop: pings after silence"
-    )
+    it.text(426, 132, "receive loop: reads and parses,\npings after silence\nsend loop: writes, in order")
     it.arrow(310, 138, 410, 138)
     it.text(360, 130, "frames", anchor="middle")
     it.arrow(410, 182, 310, 182)

@@ -151,15 +151,17 @@ class GivesUpQuickly(Defective):
 class OnlyPongsAreSignsOfLife(Defective):
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        heard, pongs = Keepalive.heard, Engine._pongs
+        heard, act = Keepalive.heard, Engine._act
 
-        def pongs_heard(engine: Engine) -> None:
-            if engine._keepalive is not None:
+        def act_and_hear_pongs(engine: Engine, data: bytes) -> bool:
+            before = engine.pings.latency
+            more = act(engine, data)
+            if engine._keepalive is not None and engine.pings.latency is not before:
                 heard(engine._keepalive, engine.runtime.now())
-            pongs(engine)
+            return more
 
         monkeypatch.setattr(Keepalive, "heard", _nothing)
-        monkeypatch.setattr(Engine, "_pongs", pongs_heard)
+        monkeypatch.setattr(Engine, "_act", act_and_hear_pongs)
 
 
 class TakesASlowConsumerForADeadPeer(Defective):

@@ -47,6 +47,11 @@ class Carrier(Protocol):
     had_room: bool
 
     @property
+    def has_unread(self) -> bool:
+        """Bytes have come and :meth:`pump` has not told of them. False where that cannot be told."""
+        ...
+
+    @property
     def writes_now(self) -> bool:
         """:meth:`write_now` can write. If not, it takes nothing, from now on."""
         ...

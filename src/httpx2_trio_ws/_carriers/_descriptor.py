@@ -1,4 +1,4 @@
-"""A socket's descriptor: whether it has room, and writing to it without waiting."""
+"""A socket's descriptor: whether it has bytes or room, and writing to it without waiting."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from ._base import CarrierError
 
 def has_room(socket: Any) -> bool:
     """Whether a socket takes bytes without waiting; false also where that cannot be told."""
+    return _is_ready(socket, "POLLOUT")
+
+
+def has_bytes(socket: Any) -> bool:
+    """Whether there is something to be read from a socket; false also where that cannot be told."""
+    return _is_ready(socket, "POLLIN")
+
+
+def _is_ready(socket: Any, what: str) -> bool:
     if not hasattr(socket, "fileno") or not hasattr(select, "poll"):
         return False
     poll = select.poll()
     with contextlib.suppress(ValueError):  # it has been closed
-        poll.register(socket.fileno(), select.POLLOUT)
+        poll.register(socket.fileno(), getattr(select, what))
     return bool(poll.poll(0))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._base import READ_SIZE, WRITE_SIZE, CarrierError
-from ._descriptor import has_room
+from ._descriptor import has_bytes, has_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,10 @@ class StreamCarrier:
         self._stream: Any = response.extensions["network_stream"]
         self._socket: Any = self._stream.get_extra_info("socket")
         self.had_room = False
+
+    @property
+    def has_unread(self) -> bool:
+        return has_bytes(self._socket)
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         while take(await self.read()):

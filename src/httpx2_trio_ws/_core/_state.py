@@ -15,6 +15,11 @@ class _Flag(Protocol):
     def is_set(self) -> bool: ...
 
 
+class _Pings(Protocol):
+    @property
+    def latency(self) -> float | None: ...
+
+
 class _Engine(Protocol):
     """What is asked of a session's engine."""
 
@@ -27,7 +32,7 @@ class _Engine(Protocol):
     @property
     def failure(self) -> WebSocketException | None: ...
     @property
-    def latency(self) -> float | None: ...
+    def pings(self) -> _Pings: ...
 
 
 E = TypeVar("E", bound=_Engine)
@@ -66,7 +71,7 @@ class SessionState(Generic[E]):
     @property
     def latency(self) -> float | None:
         """The last round trip of a ping, keepalive's or the application's, in seconds; ``None`` before one."""
-        return self._engine.latency
+        return self._engine.pings.latency
 
     @property
     def closed(self) -> bool:

@@ -172,6 +172,11 @@ class HTTP2Stream:
 
     # -- for all of them -----------------------------------------------------------------------
 
+    @property
+    def has_unread(self) -> bool:
+        """Something has come that nobody has taken."""
+        return bool(self._buffer)
+
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         """Call ``take`` with what arrives, and with ``b""`` at the end, until that returns false.
 
@@ -179,6 +184,8 @@ class HTTP2Stream:
         """
         await self._connection.runtime.checkpoint()
         while True:
+            if self._failed_in_take is not None:
+                raise self._failed_in_take
             if self._buffer:
                 if not take(self._take_buffer(len(self._buffer))):
                     return
@@ -197,9 +204,7 @@ class HTTP2Stream:
             await self._change()
         finally:
             stopped, self._take = self._take is None, None
-        if self._failed_in_take is not None:
-            raise self._failed_in_take
-        return stopped
+        return stopped and self._failed_in_take is None
 
     def _take_buffer(self, size: int) -> bytes:
         data = bytes(self._buffer[:size])
@@ -309,6 +314,11 @@ class HTTP2Carrier:
     def __init__(self, stream: HTTP2Stream) -> None:
         self._stream = stream
         self.had_room = True
+
+    @property
+    def has_unread(self) -> bool:
+        """Something has come that nobody has taken."""
+        return self._stream.has_unread
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         """Read."""

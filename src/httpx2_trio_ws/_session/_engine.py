@@ -1,16 +1,17 @@
 """The engine of one session: its loops, how it fails, how it ends.
 
-How a session ends, and by when, is :class:`Life`'s to say; here is who does it. :meth:`Engine.run` is one task. It reads, in
-its own task, and has two children: the keepalive loop, and the send loop, which is there while there is something to send
-if the carrier can write without waiting, and else always. All three stand in one cancel scope, and whatever
-ends the session sets that scope's deadline, so that no peer can keep it from ending for longer than
-``close_timeout_seconds``; then the transport is dropped. A failure that no call has told the user of when its grace is
-over, or when the block is left, is raised by :meth:`Engine.run` in the nursery that it runs in.
+How a session ends, and by when, is :class:`Life`'s to say; here is who does it. :meth:`Engine.run` is one task. It reads, and
+looks after the peer's silence, for which its reading is interrupted when it is time; and it has one child, the send loop,
+which is there while there is something to send if the carrier can write without waiting, and else always. Both stand in
+one cancel scope, and whatever ends the session sets that scope's deadline, so that no peer can keep it from ending for
+longer than ``close_timeout_seconds``; then the transport is dropped. A failure that no call has told the user of when its
+grace is over, or when the block is left, is raised by :meth:`Engine.run` in the nursery that it runs in.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
@@ -19,11 +20,11 @@ from httpx2_trio_ws._carriers import WRITE_SIZE, CarrierError
 from httpx2_trio_ws._core._life import FAREWELL, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
 from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
-from httpx2_trio_ws._protocol import Keepalive, PingBook, Verdict
+from httpx2_trio_ws._protocol import Keepalive, Verdict
 
 from ._inbox import Inbox
 from ._outbox import Outbox
-from ._pings import PendingPing
+from ._pings import Pings
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._carriers import Carrier
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._exceptions import WebSocketException
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
-    from httpx2_trio_ws._runtime import Event, Runtime
+    from httpx2_trio_ws._runtime import Runtime
 
 # A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
@@ -54,8 +55,7 @@ class Engine:
         self.watch = watch
         self.inbox = Inbox(runtime, options.queue_size)
         self.outbox = Outbox(runtime, connection)
-        self.pings: PingBook[PendingPing] = PingBook()
-        self.latency: float | None = None
+        self.pings = Pings(runtime, connection, self.outbox, watch)
         self.messages_received = 0
         self.bytes_received = 0
         #: Reading waits for the application; writing waits for the peer.
@@ -75,6 +75,7 @@ class Engine:
         self._grace = options.failure_grace_seconds
         self._grace_over = runtime.event()
         self._read_all = False
+        self._paused = False
 
     @property
     def closed(self) -> bool:
@@ -94,10 +95,8 @@ class Engine:
                 async with self.runtime.open_nursery() as loops:
                     start = partial(loops.start_soon, self._send_loop)
                     self.outbox.start_with(start, at_once=self.carrier.calls_back)
-                    if self._keepalive is not None:
-                        loops.start_soon(self._keepalive_loop, self._keepalive)
                     try:
-                        await self._receive_loop()
+                        await self._receive()
                     finally:
                         self.outbox.start_with(None)
                     loops.cancel_scope.cancel()
@@ -122,9 +121,42 @@ class Engine:
             if not life.told:
                 raise life.failure._again()
 
+    async def _receive(self) -> None:
+        """Read to the end; when the peer has been silent for long enough, stop for a moment to see to that."""
+        keepalive = self._keepalive
+        look = math.inf if keepalive is None else keepalive.next_check(self.runtime.now())
+        while True:
+            with self.runtime.cancel_scope(deadline=look):
+                await self._receive_loop()
+                return
+            assert keepalive is not None
+            look = await self._see_to(keepalive)
+
+    async def _see_to(self, keepalive: Keepalive) -> float:
+        """The peer has been silent: ping it, or give it up. Returns when to look again."""
+        if self.closed:
+            return math.inf  # the session is ending, within a limit of its own
+        verdict = keepalive.check(self.runtime.now())
+        if verdict is Verdict.DEAD:
+            # If the whole process stood still, the answer may have come unread: it is read next. If we do not read, as
+            # the peer takes no pongs, what lies there says nothing.
+            await self.runtime.checkpoint()
+            await self.runtime.checkpoint()
+            if self.carrier.has_unread and self.outbox.control_size <= HIGH_WATER:
+                keepalive.heard(self.runtime.now())
+            else:
+                self._do(self.life.failed(keepalive_timeout(self.options), None, self.runtime.now()))
+                self._scope.cancel()
+        elif verdict is Verdict.PING:
+            # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
+            if not self.outbox.control_size:
+                self.pings.send(b"", None)
+        return keepalive.next_check(self.runtime.now())
+
     async def _receive_loop(self) -> None:
         carrier, connection = self.carrier, self.connection
         while True:
+            await self._make_room()
             try:
                 await carrier.pump(self._take)
             except CarrierError as exc:
@@ -135,7 +167,6 @@ class Engine:
                 connection.receive_eof()
                 self._do(self.life.eof(None, self.runtime.now()))
                 return
-            await self._make_room()
 
     def _take(self, data: bytes) -> bool:
         """Act on what was read; false if nothing more is to be read, or not at once."""
@@ -155,7 +186,7 @@ class Engine:
             self.messages_received += len(messages)
             inbox.put(messages)
         if connection.pongs:
-            self._pongs()
+            self.pings.answered()
         control = connection.control_to_send()
         if control:
             outbox.push_control(control)
@@ -170,13 +201,13 @@ class Engine:
         return self.connection.has_part and not self.inbox.room and not self.life.closed_here
 
     async def _make_room(self) -> None:
-        """Wait until there is room, and act on what was left."""
+        """Wait until there is room, and act on what was left. It may be interrupted while it waits, and called again."""
         while True:
             if self.outbox.control_size > HIGH_WATER:
                 # A peer that pings and does not read its pongs: let it wait, not our memory grow. Its silence
                 # counts: it takes nothing, so it may well be dead.
                 await self.outbox.wait_control()
-            if self._must_pause():
+            if self._paused or self._must_pause():
                 await self._pause()
             elif self.connection.has_input:
                 await self.runtime.checkpoint()  # much has been done without waiting: let others run
@@ -186,13 +217,16 @@ class Engine:
 
     async def _pause(self) -> None:
         """Stop reading until the inbox has room; the silence is not held against the peer."""
-        if self._keepalive is not None:
-            self._keepalive.pause()
-        self.inbox.pause()
-        self._go_on()
-        self.consumer_wait.start()
-        self.watch.call("reading_paused")
+        if not self._paused:
+            self._paused = True
+            if self._keepalive is not None:
+                self._keepalive.pause()
+            self.inbox.pause()
+            self._go_on()
+            self.consumer_wait.start()
+            self.watch.call("reading_paused")
         await self.inbox.wait_room()
+        self._paused = False
         self.consumer_wait.stop()
         self.watch.call("reading_resumed")
         if self._keepalive is not None:
@@ -256,47 +290,6 @@ class Engine:
             if outbox.size == gathered:
                 return
 
-    async def _keepalive_loop(self, keepalive: Keepalive) -> None:
-        runtime = self.runtime
-        while True:
-            await runtime.sleep_until(keepalive.next_check(runtime.now()))
-            if self.life.sending is not None:
-                return  # the session is ending, within a limit of its own
-            verdict = keepalive.check(runtime.now())
-            if verdict is Verdict.PING:
-                # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
-                if not self.outbox.control_size:
-                    self.send_ping(b"", None)
-            elif verdict is Verdict.DEAD:
-                # If the whole process stood still, the answer may have come unread: read it first.
-                await runtime.checkpoint()
-                await runtime.checkpoint()
-                if keepalive.check(runtime.now()) is Verdict.DEAD:
-                    self._do(self.life.failed(keepalive_timeout(self.options), None, runtime.now()))
-                    self._scope.cancel()
-
-    # -- pings ---------------------------------------------------------------------------------
-
-    def send_ping(self, payload: bytes, event: Event | None) -> PendingPing:
-        """Queue a ping, ahead of the messages."""
-        payload = self.pings.payload(payload)
-        ping = PendingPing(self.runtime.now(), event)
-        frame = self.connection.ping(payload)
-        self.pings.sent(payload, ping)
-        self.outbox.push_control(frame)
-        return ping
-
-    def _pongs(self) -> None:
-        now = self.runtime.now()
-        answered = [ping for payload in self.connection.pongs for ping in self.pings.answered(payload)]
-        self.connection.pongs.clear()
-        for ping in answered:
-            self.latency = ping.round_trip = now - ping.sent_at
-            if ping.event is not None:
-                ping.event.set()
-        for ping in answered:  # once all are woken, whatever a hook raises
-            self.watch.call("ping_answered", ping.round_trip)
-
     # -- ends ----------------------------------------------------------------------------------
 
     def raise_ended(self, error: WebSocketException | None) -> NoReturn:
@@ -323,9 +316,7 @@ class Engine:
             self.inbox.wake()
             self.outbox.release_turns()
         if do & Do.FORGET_PINGS:
-            for ping in self.pings.forget():
-                if ping.event is not None:
-                    ping.event.set()
+            self.pings.forget()
         if do & Do.DISCARD_IN:
             self.inbox.discard()
         if do:

@@ -91,9 +91,10 @@ class Inbox:
         self.credit = 0
 
     async def wait_room(self) -> None:
-        """After :meth:`pause`: wait until reading may go on."""
-        self._room = self._runtime.event()
-        await self._room.wait()
+        """After :meth:`pause`: wait until reading may go on. Once it may, it does not wait."""
+        if self.is_paused:
+            self._room = self._runtime.event()
+            await self._room.wait()
 
     def grant(self, calls: int) -> int:
         """Set :attr:`credit` to ``calls`` or as many as it can be; return it."""

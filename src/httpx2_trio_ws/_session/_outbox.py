@@ -8,7 +8,7 @@ for anything of the session, is part of a *burst*, and leaves the message here.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._frames import FrameQueue
@@ -72,7 +72,7 @@ class Outbox(FrameQueue):
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
         self._dropped = 0
-        self._handed: deque[tuple[int, Event]] = deque()
+        self._handed: list[tuple[int, Event]] = []
         self._drained: Event | None = None
         #: The send loop sleeps, or is not there, and nothing waits.
         self.idle = True
@@ -236,9 +236,15 @@ class Outbox(FrameQueue):
             self._admit()
 
     def _on_written(self) -> None:
-        handed = self._handed
-        while handed and handed[0][0] <= self._written:
-            handed.popleft()[1].set()
+        if not self._handed:
+            return
+        count = 0
+        for number, handed in self._handed:
+            if number > self._written:
+                break
+            handed.set()
+            count += 1
+        del self._handed[:count]
 
     # -- for the end ---------------------------------------------------------------------------
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from httpx2_trio_ws._protocol import PingBook
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from httpx2_trio_ws._runtime import Event
+    from httpx2_trio_ws._core._watch import Watch
+    from httpx2_trio_ws._protocol import Connection
+    from httpx2_trio_ws._runtime import Event, Runtime
+
+    from ._outbox import Outbox
 
 
 class PendingPing:
@@ -19,6 +25,48 @@ class PendingPing:
         self.sent_at = sent_at
         self.event = event
         self.round_trip: float | None = None
+
+
+class Pings:
+    """The pings of one session."""
+
+    __slots__ = ("_book", "_connection", "_outbox", "_runtime", "_watch", "latency")
+
+    def __init__(self, runtime: Runtime, connection: Connection, outbox: Outbox, watch: Watch) -> None:
+        self._runtime = runtime
+        self._connection = connection
+        self._outbox = outbox
+        self._watch = watch
+        self._book: PingBook[PendingPing] = PingBook()
+        #: Seconds, of the last round trip; ``None`` before the first.
+        self.latency: float | None = None
+
+    def send(self, payload: bytes, event: Event | None) -> PendingPing:
+        """Queue a ping, ahead of the messages."""
+        payload = self._book.payload(payload)
+        ping = PendingPing(self._runtime.now(), event)
+        frame = self._connection.ping(payload)
+        self._book.sent(payload, ping)
+        self._outbox.push_control(frame)
+        return ping
+
+    def answered(self) -> None:
+        """Pongs have come."""
+        now, pongs = self._runtime.now(), self._connection.pongs
+        answered = [ping for payload in pongs for ping in self._book.answered(payload)]
+        pongs.clear()
+        for ping in answered:
+            self.latency = ping.round_trip = now - ping.sent_at
+            if ping.event is not None:
+                ping.event.set()
+        for ping in answered:  # once all are woken, whatever a hook raises
+            self._watch.call("ping_answered", ping.round_trip)
+
+    def forget(self) -> None:
+        """No pong will come any more."""
+        for ping in self._book.forget():
+            if ping.event is not None:
+                ping.event.set()
 
 
 class PongWaiter:

@@ -313,7 +313,7 @@ class Session(Iterating, SessionState["Engine"]):
         payload = check_payload(payload)
         await self._before_control()
         engine = self._engine
-        ping = engine.send_ping(payload, self._runtime.event())
+        ping = engine.pings.send(payload, self._runtime.event())
         return PongWaiter(ping, lambda: engine.raise_ended(engine.life.receiving))
 
     async def pong(self, payload: bytes = b"") -> None:
@@ -415,5 +415,5 @@ class Session(Iterating, SessionState["Engine"]):
             bytes_received=engine.bytes_received,
             queued_messages=len(self._messages),
             unsent_bytes=self._outbox.size + self._outbox.control_size,
-            latency=engine.latency,
+            latency=self.latency,
         )

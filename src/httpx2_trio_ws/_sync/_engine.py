@@ -53,11 +53,6 @@ class Engine(Reader):
         """Nothing can be sent any more."""
         return self.outbox.error is not None
 
-    @property
-    def latency(self) -> float | None:
-        """The last round trip of a ping in seconds."""
-        return self.pings.latency
-
     def raise_ended(self, error: WebSocketException | None) -> NoReturn:
         """Raise what ended the session, in one more thread; a failure is told by this."""
         error = error or self.outbox.error  # nothing but a write has failed yet, and this waits for a pong
