@@ -147,10 +147,9 @@ class Engine:
             else:
                 self._do(self.life.failed(keepalive_timeout(self.options), None, self.runtime.now()))
                 self._scope.cancel()
-        elif verdict is Verdict.PING:
-            # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
-            if not self.outbox.control_size:
-                self.pings.send(b"", None)
+        # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
+        elif verdict is Verdict.PING and not self.outbox.control_size:
+            self.pings.send(b"", None)
         return keepalive.next_check(self.runtime.now())
 
     async def _receive_loop(self) -> None:
