@@ -31,6 +31,7 @@ PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, sorted(PYENV.glob("versions/*/bin")))])
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+NEWEST = next((version for version in reversed(PYTHONS) if shutil.which(f"python{version}")), PYTHONS[-1])
 SCHEMAS = {
     "vendor.readthedocs": [".readthedocs.yaml"],
     "vendor.github-workflows": [".github/workflows/checks.yml"],
@@ -132,11 +133,11 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "report", env=env)
 
 
-@nox.session(python=PYTHONS[-1], default=False)
+@nox.session(python=NEWEST, default=False)
 def prereleases(session: nox.Session) -> None:
     """Run the tests with the newest pre-releases of what the package stands on; not among the defaults."""
     tmp = Path(session.create_tmp())
-    session.install(".", *nox.project.dependency_groups(GROUPS, "test"))
+    install(session, "test")
     session.install("--pre", "--upgrade", "anyio", "httpcore2", "httpx2", "trio", "websockets")
     session.run("python", "-c", "import httpx2_trio_ws")  # says what is missing, if anything is
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}

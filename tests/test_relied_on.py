@@ -8,6 +8,8 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import anyio
+import anyio.lowlevel
 import httpx2
 import pytest
 import trio
@@ -17,6 +19,7 @@ from httpx2_trio_ws._handshake._failures import failure
 from httpx2_trio_ws._handshake._steps import Steps
 from httpx2_trio_ws._relied_on import BETTER, NEEDED, Name, check, find
 from httpx2_trio_ws._runtime import _trio as on_trio
+from httpx2_trio_ws._runtime._asyncio import AsyncioRuntime
 
 from .test_layers import MODULES, PACKAGE
 
@@ -24,6 +27,19 @@ from .test_layers import MODULES, PACKAGE
 @pytest.mark.parametrize("name", [*NEEDED, *BETTER], ids=lambda name: f"{name.module}.{name.name}")
 def test_it_is_there(name: Name) -> None:
     assert find(name) is not None
+
+
+def test_attributes_that_instances_do_not_have() -> None:
+    assert find(Name("trio", "trio", "SSLStream._gone", "nothing")) is None
+
+
+def test_what_is_read_from_streams_is_listed() -> None:
+    strings = {
+        node.value
+        for node in ast.walk(ast.parse((PACKAGE / "_carriers/_beneath.py").read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("_")
+    }
+    assert strings == {name.name.rpartition(".")[2] for name in BETTER if name.name.split(".")[0].endswith("Stream")}
 
 
 @pytest.mark.parametrize(("module", "attribute"), [("websockets.frames", "gone"), ("websockets.gone", "x")])
@@ -66,7 +82,7 @@ def test_every_import_from_websockets_is_documented_or_listed() -> None:
         *("ClientPerMessageDeflateFactory", "PerMessageDeflate", "serve", "ServerConnection", "basic_auth"),
         *("CLIENT", "OPEN", "Protocol", "SERVER"),
     }
-    listed = {name.name.partition(".")[0] for name in NEEDED} | {"CTRL_OPCODES", "accept_key"}
+    listed = {name.name.partition(".")[0] for name in NEEDED}
     imported = {
         alias.name
         for module in MODULES
@@ -84,6 +100,21 @@ async def test_without_trio_s_cancel_status() -> None:
         scope.cancel()
         with pytest.raises(trio.Cancelled):
             await on_trio.TRIO.checkpoint_if_cancelled()
+
+
+def test_without_anyio_s_backend_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own function looks for the event loop each time, and does the same."""
+    monkeypatch.setattr(anyio.lowlevel, "current_token", object)
+
+    async def main() -> None:
+        runtime = AsyncioRuntime()
+        with anyio.CancelScope() as scope:
+            await runtime.checkpoint_if_cancelled()
+            scope.cancel()
+            await runtime.checkpoint_if_cancelled()
+            raise AssertionError("it was cancelled")
+
+    anyio.run(main)
 
 
 async def test_without_httpx2_s_way_to_follow(client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

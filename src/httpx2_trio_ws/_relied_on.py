@@ -1,9 +1,8 @@
 """What this package uses of others though they do not document it, checked once, when it is imported.
 
-Without ``needed`` names there is no session. Where one of the ``better`` names is gone, something slower or less clear
-takes its place; that is where the name is used, and so are the attributes of objects that only exist later: the TLS object
-and the buffers in trio's and anyio's TLS streams, and asyncio's transport under anyio's stream. Their fallback is the
-network stream itself (:mod:`._carriers`).
+Without the names of :data:`NEEDED` there is no session. Where one of :data:`BETTER` is gone, something slower or less clear
+takes its place, where it is used. What is read from streams (:mod:`._carriers._beneath`) then is left alone, and the session
+goes through the stream. The tests look for all of them, those of pre-releases, too.
 """
 
 from __future__ import annotations
@@ -36,11 +35,30 @@ NEEDED = (
     Name("websockets", "websockets.headers", "build_extension", "offering compression"),
     Name("websockets", "websockets.protocol", "Protocol.receive_data", "control frames and the closing handshake"),
     Name("websockets", "websockets.utils", "generate_key", "the handshake's key"),
+    Name("websockets", "websockets.utils", "accept_key", "the answer to the handshake's key"),
     Name("httpcore2", "httpcore2", "AsyncNetworkStream", "what a session is carried by"),
     Name("trio", "trio.lowlevel", "in_trio_task", "telling which event loop runs"),
 )
+_TLS = "reading and writing under TLS without the stream"
 BETTER = (
     Name("trio", "trio.lowlevel", "Task._cancel_status", "asking whether a task is cancelled without a checkpoint"),
+    Name("anyio", "anyio.lowlevel", "EventLoopToken.backend_class", "a checkpoint without looking for the event loop"),
+    Name(
+        "anyio",
+        "anyio._backends._asyncio",
+        "CancelScope._cancel_reason",
+        "telling a scope's cancellation from a task's",
+    ),
+    Name(
+        "anyio", "anyio._backends._asyncio", "SocketStream._transport", "knowing that nobody else reads from a socket"
+    ),
+    *(Name("trio", "trio", f"SSLStream.{name}", _TLS) for name in ("_ssl_object", "_incoming", "_outgoing")),
+    *(
+        Name("anyio", "anyio.streams.tls", f"TLSStream.{name}", _TLS)
+        for name in ("_ssl_object", "_read_bio", "_write_bio")
+    ),
+    Name("httpcore2", "httpcore2._backends.trio", "TrioStream._stream", "finding the stream beneath"),
+    Name("httpcore2", "httpcore2._backends.anyio", "AnyIOStream._stream", "finding the stream beneath"),
     Name("httpx2", "httpx2", "AsyncClient._build_redirect_request", "telling a redirect to what is no URL"),
 )
 
@@ -52,9 +70,14 @@ def find(name: Name) -> Any:
     except ImportError:
         return None
     for part in name.name.split("."):
-        # Slots are found as descriptors; what an instance alone has is not.
-        found = getattr(found, part, None)
+        found = getattr(found, part, None) or _of_instances(found, part)
     return found
+
+
+def _of_instances(owner: Any, name: str) -> bool | None:
+    """Whether a class gives its instances an attribute, though it has none of that name."""
+    set_there = getattr(getattr(owner, "__init__", None), "__code__", None)
+    return name in getattr(owner, "__annotations__", ()) or name in getattr(set_there, "co_names", ()) or None
 
 
 def check(names: tuple[Name, ...] = NEEDED) -> None:

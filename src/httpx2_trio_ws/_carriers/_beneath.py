@@ -1,7 +1,7 @@
 """What lies beneath a network stream that httpx2 hands out.
 
 Sockets and TLS objects are told by the stream itself (``get_extra_info``). Names that are not documented are used in
-this module only. Whatever is not found, or is not what it was expected to be, is left alone: then the session goes
+this module only, and listed in ``_relied_on``. Whatever is not found, or is not what it was expected to be, is left alone: then the session goes
 through the stream.
 """
 

@@ -97,7 +97,9 @@ class AsyncioRuntime(Runtime):
 
     def __init__(self) -> None:
         # anyio's function of this name finds the backend anew at each call, which takes longer than what it does.
-        self._anyio_checkpoint_if_cancelled = anyio.lowlevel.current_token().backend_class.checkpoint_if_cancelled
+        token = anyio.lowlevel.current_token()
+        backend: Any = getattr(token, "backend_class", anyio.lowlevel)
+        self._anyio_checkpoint_if_cancelled: Callable[[], Awaitable[object]] = backend.checkpoint_if_cancelled
         loop = asyncio.get_running_loop()
         # uvloop's clock counts in milliseconds and stands still between two turns; time.monotonic() is the same
         # clock, as it is now.
