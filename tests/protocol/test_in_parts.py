@@ -385,14 +385,15 @@ def test_a_close_frame_follows_on_what_there_is() -> None:
     assert outgoing.over
 
 
-def test_fragments_are_told_of_as_they_are_made() -> None:
+def test_fragments_are_told_of_as_they_leave() -> None:
     told: list[FrameInfo] = []
-    outgoing = Outgoing(ObservedConnection(lambda _: None, told.append), TEXT)
+    connection = ObservedConnection(lambda _: None, told.append)
+    outgoing = Outgoing(connection, TEXT)
     outgoing.add(b"one")
-    outgoing.frame()
+    connection.on_written(outgoing.frame())
     outgoing.add(b"two")
     outgoing.complete = True
-    outgoing.frame()
+    connection.on_written(outgoing.frame())
     assert told == [FrameInfo(TEXT, b"one", fin=False), FrameInfo(CONTINUATION, b"two")]
 
 
