@@ -70,6 +70,9 @@ class Server:
                 if answer is None:
                     return
                 stream.sendall(answer.removesuffix(self.CLOSES))
+                if answer.startswith(b"HTTP/1.1 101 "):
+                    stream.recv(1024)  # the answer to the close frame; now it is the server's to end the connection
+                    return
                 if answer.endswith(self.CLOSES):
                     if self._context is not None:
                         with contextlib.suppress(OSError):
