@@ -40,6 +40,8 @@ class Setting:
     bite: int
     answers_pings: bool
     answers_close: bool
+    #: When it has read a close frame, it is silent for so long each time before it says one thing more; then it answers.
+    talk: tuple[float, ...]
     queue_size: int
     close_timeout: float
     grace: float
@@ -292,6 +294,7 @@ class Run:
                     bite=self.setting.bite,
                     answers_pings=self.setting.answers_pings,
                     answers_close=self.setting.answers_close,
+                    talk=self.setting.talk,
                 )
                 peers.start_soon(self.peer.write)
                 peers.start_soon(self.peer.read)

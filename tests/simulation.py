@@ -204,7 +204,9 @@ class SimulatedPeer:
         active_at: when it last wrote or read something.
     """
 
-    def __init__(self, stream: Any, *, bite: int, answers_pings: bool, answers_close: bool) -> None:
+    def __init__(
+        self, stream: Any, *, bite: int, answers_pings: bool, answers_close: bool, talk: tuple[float, ...] = ()
+    ) -> None:
         self.stream = stream
         self.said: list[Said] = []
         self.frames: list[Frame] = []
@@ -217,6 +219,10 @@ class SimulatedPeer:
         self._bite = bite
         self._answers_pings = answers_pings
         self._answers_close = answers_close
+        # How long it is silent each time before it says one thing more, when it has read a close frame; then it answers.
+        self._close_payload = b""
+        self._talk = list(talk)
+        self._talking = False
         self._queue = bytearray()
         self._queued = trio.Event()
         self._hang_up = False
@@ -310,6 +316,9 @@ class SimulatedPeer:
                     self.active_at = trio.current_time()
                     self._written += written
                     del self._queue[:written]
+                if self._talking:
+                    await self._talk_on()
+                    continue
                 if self._hang_up:
                     await self.stream.aclose()
                     return
@@ -332,9 +341,25 @@ class SimulatedPeer:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.end = "gone"
 
+    async def _talk_on(self) -> None:
+        """It has read a close frame, and is not done yet."""
+        if self._talk:
+            await trio.sleep(self._talk.pop(0))
+            self._say(frame(TEXT, b"one thing more"), "talk")
+        else:
+            self._talking = False
+            self._answer_close()
+
     def _take_close(self, received: Frame) -> None:
-        if self._answers_close:
-            if not any(said.kind in ("close", "violation") for said in self.said):
-                self._say(frame(CLOSE, received.payload), "answer")
-            self._hang_up = True
+        self._close_payload = received.payload
+        if self._answers_close and self._talk:
+            self._talking = True
             self._queued.set()
+        elif self._answers_close:
+            self._answer_close()
+
+    def _answer_close(self) -> None:
+        if not any(said.kind in ("close", "violation") for said in self.said):
+            self._say(frame(CLOSE, self._close_payload), "answer")
+        self._hang_up = True
+        self._queued.set()

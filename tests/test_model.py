@@ -18,7 +18,8 @@ Settings and the scheduler's choices are drawn, too. The model (:mod:`.promises`
   grace is over, not later, and never both. After a failed write, what had come is still read, the peer's last words
   included; where the queue is full, as long as it takes once a call has told of it, else until the grace is over.
 - **Keepalive.** A silent peer is found dead in time, and no other is.
-- **Closing.** The block is left with 1000, 1011 or 1001 within its limit, and the connection is closed. Where the peer
+- **Closing.** The block is left with 1000, 1011 or 1001 within its limit, and the connection is closed. A peer that goes on
+  talking for a while is waited for. Where the peer
   does not read, the last word and the end of the connection may take 0.1 s each beyond that.
 
 By default the same 150 programs are run each time. To search for new trouble among others::
@@ -30,8 +31,10 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, Phase, event, given, settings
@@ -119,6 +122,7 @@ settings_ = st.builds(
     bite=st.sampled_from([1, 100, 65536]),
     answers_pings=st.booleans(),
     answers_close=st.booleans(),
+    talk=st.sampled_from([(), (), (0.4,), (0.4, 2), (1.5, 0.4, 1.5)]),
     queue_size=st.sampled_from([1, 2, 16, 64]),
     close_timeout=st.sampled_from([0, 0.5, 5, 5]),
     grace=st.sampled_from([0, 0.5, 5, math.inf]),
@@ -143,3 +147,29 @@ def test_promises_hold_whatever_happens(setting: Setting, program: list[Step], s
     judge(run)
     event(f"left: {run.left or 'by failure'}")
     event(f"raised: {sorted({type(raised.error).__name__ for raised in run.raised})}")
+
+
+@pytest.mark.parametrize("carrier", ["pipe", "socket"])
+def test_a_peer_that_keeps_talking_after_our_close_is_waited_for(carrier: str) -> None:
+    run = Run(replace(CALM, carrier=carrier, talk=(0.4, 1.5)))
+    trio.run(run.run, [("peer_says", PAGE), ("settle", {})], clock=trio.testing.MockClock(autojump_threshold=0))
+    judge(run)
+    assert run.over_at - run.left_at == pytest.approx(1.9)
+
+
+PAGE = {"kind": "text", "size": 300, "fragments": 1, "count": 1, "ping_between": False}
+CALM = Setting(
+    carrier="pipe",
+    capacity=65536,
+    bite=65536,
+    answers_pings=True,
+    answers_close=True,
+    talk=(),
+    queue_size=16,
+    close_timeout=5,
+    grace=5,
+    keepalive=None,
+    drain=False,
+    leave="normal",
+    turns=0,
+)
