@@ -17,10 +17,15 @@ import trio
 
 import httpx2_trio_ws
 import httpx2_trio_ws.anyio
+from httpx2_trio_ws import WebSocketDisconnect
 from httpx2_trio_ws._cli.demonstration import own_server
+from httpx2_trio_ws._multiplexing._merge import MergedCore
+from httpx2_trio_ws._multiplexing._merge import _Source as MergingSource
+from httpx2_trio_ws._reconnecting._loop import Reconnect
+from httpx2_trio_ws._session._session import Session
 from tests.asgi.support import both_loops
 
-from .support import Wire, by_id, drop, echo, face, leaves, listen, serve
+from .support import Wire, by_id, drop, echo, face, leaves, listen, says, serve
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -61,26 +66,78 @@ async def test_nothing_refers_to_what_has_been_left() -> None:
             assert [ref() for ref in refs] == [None] * len(refs)
 
 
+@pytest.mark.parametrize("how", ["error", "cancellation"])
 @pytest.mark.parametrize("kind", ["source", "session"])
 @both_loops
-async def test_nothing_refers_to_what_has_been_left_by_an_error(kind: str) -> None:
+async def test_nothing_refers_to_what_has_been_left_by_an_error(kind: str, how: str) -> None:
     refs: list[weakref.ref[Any]] = []
 
     async def use() -> None:
         source = server.source() if kind == "source" else server.session()
         async with face().multiplex(source, key=by_id) as mux, mux.subscribe(2, subscribe={"s": 2}) as feed:
             await mux.request(1, {"id": 1})
-            refs.extend(map(weakref.ref, (mux, feed, mux.session)))
-            raise LookupError
+            refs.extend(map(weakref.ref, (source, mux, feed, mux.session)))
+            del source
+            if how == "error":
+                raise LookupError
+            scope.cancel()
+            await feed.receive()
 
     async with serve(echo) as server:
         with no_collector():
-            with pytest.raises(ExceptionGroup) as caught:
-                await use()
-            assert [type(leaf) for leaf in leaves(caught.value)] == [LookupError]
-            del caught
+            with anyio.CancelScope() as scope:
+                try:
+                    await use()
+                except ExceptionGroup as group:
+                    assert [type(leaf) for leaf in leaves(group)] == [LookupError]
+            assert scope.cancelled_caught == (how == "cancellation")
             await anyio.sleep(1)
             assert [ref() for ref in refs] == [None] * len(refs)
+
+
+async def leave_merged(server: Any, how: str) -> None:
+    sources = {"a": server.source(), "b": server.session(), "c": server.session()}
+    tell = {"failures": "tell"} if how == "told in place" else {}
+    with anyio.CancelScope() as scope:
+        async with face().merge(sources, **tell) as merged:
+            for _ in sources:
+                await merged.receive()
+            if how == "error":
+                raise LookupError
+            if how == "cancellation":
+                scope.cancel()
+            if how == "untold failures":
+                await anyio.sleep(1)
+                return
+            if how != "normal":
+                for _ in sources:
+                    with contextlib.suppress(*([WebSocketDisconnect] if how == "caught failures" else [])):
+                        await merged.receive()
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["normal", "error", "cancellation", "failures", "caught failures", "untold failures", "told in place"],
+)
+@both_loops
+async def test_nothing_refers_to_what_merge_has_left(how: str) -> None:
+    def alive() -> list[Any]:
+        kinds = (Session, Reconnect, MergedCore, MergingSource, ExceptionGroup, LookupError)
+        return [each for each in gc.get_objects() if isinstance(each, kinds)]
+
+    fails = "failures" in how or how == "told in place"
+    async with serve(says({"n": 1}, code=4001 if fails else None)) as server:
+        with no_collector():
+            before = alive()
+            try:
+                await leave_merged(server, how)
+            except ExceptionGroup as group:
+                found = {type(leaf) for leaf in leaves(group)}
+                assert found == {LookupError if how == "error" else WebSocketDisconnect}
+            else:
+                assert how in ("normal", "cancellation", "caught failures", "told in place")
+            await anyio.sleep(1)
+            assert len(alive()) == len(before)
 
 
 def test_task_cancel_on_asyncio_while_an_error_leaves_the_block() -> None:

@@ -144,6 +144,13 @@ async def test_a_turn_that_opens_nothing() -> None:
             next(loop)
 
 
+async def test_async_for_is_told_what_to_write() -> None:
+    async with httpx2.AsyncClient() as client:
+        with pytest.raises(TypeError, match="use `for connection in reconnect"):
+            async for _ in reconnect(client, "ws://127.0.0.1:9"):  # type: ignore[attr-defined]
+                pass
+
+
 async def test_a_turn_inside_a_block() -> None:
     async with play(hello) as server:
         loop = reconnect(server.client, URL)

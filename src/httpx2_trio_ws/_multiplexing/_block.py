@@ -15,6 +15,8 @@ from httpx2_trio_ws._session._session import Session
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from httpx2_trio_ws._runtime import Event, Runtime
+
     from ._multiplexer import MultiplexerCore
 
 M = TypeVar("M", bound="MultiplexerCore[Any, Any]")
@@ -24,6 +26,30 @@ def sole(error: Exception) -> Exception:
     """The exception in a group of one, in groups of one; else the group."""
     found = list(leaves(error))
     return found[0] if len(found) == 1 else error
+
+
+async def ended(runtime: Runtime, *events: Event) -> BaseException | None:
+    """Wait until tasks have ended, before their nursery is left. What has interrupted that: ``Task.cancel()`` of asyncio does.
+
+    The nursery would cancel them, and wait. But an exception with which a task ends in a nursery that is cancelled is held by
+    cycles in trio and anyio, and it refers to the sessions: only the garbage collector would free those. So each task runs in
+    a shielded scope of its own, which is cancelled first.
+    """
+    try:
+        with runtime.cancel_scope(shield=True):
+            for event in events:
+                await event.wait()
+    except BaseException as exc:  # noqa: BLE001 (it is raised by the nursery)
+        return exc
+    return None
+
+
+async def leave(manager: AbstractAsyncContextManager[object, bool | None], exc: BaseException | None) -> bool | None:
+    """Leave a nursery with an exception, or without."""
+    try:
+        return await manager.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
+    finally:
+        del exc
 
 
 class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
@@ -55,10 +81,10 @@ class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
             nursery.start_soon(self._subscribe)
             await self._begun.wait()
         except BaseException:
-            await self._leave(*sys.exc_info())
+            await self._leave(sys.exception())
             raise
         if self._not_opened is not None:
-            await self._leave(None, None, None)
+            await self._leave(None)
             try:
                 raise self._not_opened
             finally:
@@ -69,34 +95,26 @@ class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         try:
-            return await self._leave(exc_type, exc, tb)
+            return await self._leave(exc)
         finally:
             del exc, tb
 
-    async def _leave(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> bool | None:
-        self._multiplexer._begin_stop()
+    async def _leave(self, exc: BaseException | None) -> bool | None:
+        mux, manager = self._multiplexer, self._manager
+        del self._manager
+        mux._begin_stop()
         try:
-            if isinstance(exc, Exception):
-                try:
-                    await self._drop()
-                except BaseException:  # noqa: BLE001 (it is raised by the nursery)
-                    exc_type, exc, tb = sys.exc_info()
-            return await self._manager.__aexit__(exc_type, exc, tb)
+            try:
+                if exc is None:
+                    await mux._gone.wait()
+            except BaseException as raised:  # noqa: BLE001 (it is raised by the nursery)
+                exc = raised
+            if exc is not None:
+                mux._following.cancel()
+            exc = await ended(self._runtime, mux._gone, self._subscribed) or exc
+            return await leave(manager, exc)
         finally:
-            del self._manager, exc, tb
-
-    async def _drop(self) -> None:
-        """Cancel what runs, and wait until it has ended.
-
-        The nursery would do so, too. But an exception with which a task ends in a nursery that cancels it is held by cycles in
-        trio and anyio, and it refers to the session: only the garbage collector would free that.
-        """
-        self._multiplexer._following.cancel()
-        with self._runtime.cancel_scope(shield=True):
-            await self._multiplexer._gone.wait()
-            await self._subscribed.wait()
+            del exc
 
     async def _subscribe(self) -> None:
         try:

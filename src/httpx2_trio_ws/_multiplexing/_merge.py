@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar
 
 from httpx2_trio_ws._exceptions import EndOfMessages, WebSocketClosedError
 
-from ._block import sole
+from ._block import ended, leave, sole
 from ._multiplexer import MultiplexerCore
 from ._queue import CALLS_PER_TURN, check_capacity
 from ._subscription import SubscriptionCore
@@ -44,7 +44,7 @@ class _Source:
 
     def __init__(self, runtime: Runtime, name: Any) -> None:
         self.name = name
-        self.scope = runtime.cancel_scope()
+        self.scope = runtime.cancel_scope(shield=True)  # the block cancels it, however it is left
         self.items: deque[tuple[Any, bool]] = deque()
         self.queued = self.removed = self.has_ended = False
         self.gap_next = True
@@ -76,6 +76,8 @@ class MergedCore(Generic[K, X]):
         self._turns: deque[_Source] = deque()  # those with something to take, each once: round robin
         self._arrived: Event | None = None
         self._closed = self._gap = False
+        self._running = 0  # tasks
+        self._idle = runtime.event()  # none runs, and none will
         self._budget = CALLS_PER_TURN
 
     def __repr__(self) -> str:
@@ -111,6 +113,7 @@ class MergedCore(Generic[K, X]):
             raise ValueError(f"there is a source {name!r} already; remove it first")
         entry = self._sources[name] = _Source(self._runtime, name)
         self._nursery.start_soon(self._run, entry, source)
+        self._running += 1
 
     def remove(self, name: K) -> None:
         """Give a source up: what waits of it is dropped, its session closed; the name is free at once.
@@ -149,9 +152,14 @@ class MergedCore(Generic[K, X]):
                 if isinstance(message, SourceEnded):
                     del self._sources[entry.name]
                     if not self._tells_ends:
-                        if message.error is not None:
-                            raise message.error
-                        continue
+                        error = message.error
+                        del message
+                        if error is None:
+                            continue
+                        try:
+                            raise error
+                        finally:
+                            del error  # its traceback refers to this frame
                 self._gap = gap
                 self._budget = CALLS_PER_TURN if waited else self._budget - 1
                 return entry.name, cast("X", message)
@@ -201,7 +209,12 @@ class MergedCore(Generic[K, X]):
         for name in [*self._sources]:
             self.remove(name)
         self._wake()
+        self._look_whether_idle()
         return [error for error in untold if error is not None]
+
+    def _look_whether_idle(self) -> None:
+        if self._closed and not self._running:
+            self._idle.set()
 
     # -- the sources' tasks --------------------------------------------------------------------------
 
@@ -213,6 +226,9 @@ class MergedCore(Generic[K, X]):
         except Exception as exc:  # noqa: BLE001 (it is received in its place)
             error = sole(exc)
             error.add_note(f"from the source {entry.name!r}")
+        finally:
+            self._running -= 1
+            self._look_whether_idle()
         if not entry.removed:
             entry.has_ended = True
             self._offer(entry, SourceEnded(error), gap=False)
@@ -284,14 +300,16 @@ class Merging(AbstractAsyncContextManager[M, "bool | None"]):
     ) -> bool | None:
         merged = self._merged
         nursery, merged._nursery = merged._nursery, None
-        untold = merged._close()
+        manager, untold = self._manager, merged._close()
+        del self._manager
         try:
             assert nursery is not None
+            exc = await ended(merged._runtime, merged._idle) or exc
             for error in untold:
                 nursery.start_soon(_raise, error)
-            return await self._manager.__aexit__(exc_type, exc, tb)
+            return await leave(manager, exc)
         finally:
-            del self._manager, nursery, untold, exc, tb
+            del nursery, untold, exc, tb
 
 
 async def _raise(error: Exception) -> None:

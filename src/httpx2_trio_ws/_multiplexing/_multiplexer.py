@@ -67,8 +67,9 @@ class MultiplexerCore(Generic[T, S]):
         self._told = runtime.event()  # some call has raised one of these two
         self._gone = runtime.event()
         self._stopping = False
-        # Around all that follows the source, around receiving on a session, and around the task that subscribes.
-        self._following, self._controlling = runtime.cancel_scope(), runtime.cancel_scope()
+        # Around all that follows the source, around receiving on a session, and around the task that subscribes. The block
+        # cancels them, however it is left.
+        self._following, self._controlling = runtime.cancel_scope(shield=True), runtime.cancel_scope(shield=True)
         self._receiving: CancelScope | None = None
 
     def __repr__(self) -> str:
@@ -380,9 +381,11 @@ class MultiplexerCore(Generic[T, S]):
         session = self._session
         assert session is not None
         try:
-            if isinstance(job, LastMessage):
+            if subscription is None:
+                assert isinstance(job, LastMessage)
                 await self._send_one(session, job.message)
-            elif subscription is not None and subscription._begin():
+            else:
+                subscription._begin()
                 await self._send_one(session, subscription._message)
                 subscription._sent()
         except Exception as exc:

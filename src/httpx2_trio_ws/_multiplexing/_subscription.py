@@ -160,14 +160,10 @@ class SubscriptionCore(Generic[T]):
         self._key = self._given_key
         return self._key
 
-    def _begin(self) -> bool:
-        """Its message is about to be sent on the open session; false if there is no need for that."""
-        session = self._hub.session
-        if self._left or self._complete or self._refusal is not None or self._began_on is session:
-            return False
-        self._began_on = session
+    def _begin(self) -> None:
+        """Its message is about to be sent on the open session."""
+        self._began_on = self._hub.session
         self._unconfirmed = self._confirm is not None
-        return True
 
     def _sent(self) -> None:
         """Its message has been sent."""

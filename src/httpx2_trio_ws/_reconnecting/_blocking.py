@@ -42,7 +42,7 @@ class Reconnect:
         self._attempts.of(prepare()._opening.request, time.monotonic())
         self._prepare = prepare
         self._on_connect = on_connect
-        self._last: Connecting | None = None
+        self._pending = False  # a session is to be opened, or open
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._session: SyncWebSocketSession | None = None  # the open one
@@ -56,15 +56,15 @@ class Reconnect:
 
     def __next__(self) -> Connecting:
         """The next session to open, unless the last one has ended for good, or :meth:`stop` has been called."""
-        if self._last is not None and not self._last._left:
+        if self._pending:
             raise RuntimeError(
                 "the session before this one has not been opened, or is still open: in the loop, write "
                 "`with connection as ws:`, and leave its block before the next turn"
             )
         if self._attempts.over or self._stopped.is_set():
             raise StopIteration
-        self._last = Connecting(self)
-        return self._last
+        self._pending = True
+        return Connecting(self)
 
     def stop(self, code: int = 1000, reason: str = "") -> None:
         """End the loop, from any thread. It may be called again.
@@ -106,7 +106,7 @@ class Connecting(AbstractContextManager[SyncWebSocketSession, bool]):
 
     def __init__(self, loop: Reconnect) -> None:
         self._loop = loop
-        self._entered = self._left = False
+        self._entered = False
 
     def __enter__(self) -> SyncWebSocketSession:
         """Open the session, in as many attempts as it takes; the waiting comes before each but the first."""
@@ -120,7 +120,7 @@ class Connecting(AbstractContextManager[SyncWebSocketSession, bool]):
                 if session is not None:
                     return session
         except BaseException:
-            self._left = True
+            self._loop._pending = False
             raise
 
     def _wait(self) -> None:
@@ -160,7 +160,7 @@ class Connecting(AbstractContextManager[SyncWebSocketSession, bool]):
         try:
             return self._leave(exc_type, exc, tb)
         finally:
-            self._left = True
+            self._loop._pending = False
             del exc, tb  # as below
 
     def _leave(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> bool:

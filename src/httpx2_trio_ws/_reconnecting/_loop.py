@@ -52,7 +52,7 @@ class Reconnect(Generic[S]):
         # Called before each attempt; gives a function that raises if the task has been cancelled since. It is passed what
         # left the block, and called where a failure, which has taken a cancellation's place perhaps, is swallowed.
         self._watch = watch
-        self._last: Connecting[S] | None = None
+        self._pending = False  # a session is to be opened, or open
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._attempts.where} ({self._attempts.failures} failures in a row)>"
@@ -68,15 +68,15 @@ class Reconnect(Generic[S]):
 
     def __next__(self) -> Connecting[S]:
         """The next session to open, unless the last one has ended for good."""
-        if self._last is not None and not self._last._left:
+        if self._pending:
             raise RuntimeError(
                 "the session before this one has not been opened, or is still open: in the loop, write "
                 "`async with connection as ws:`, and leave its block before the next turn"
             )
         if self._attempts.over:
             raise StopIteration
-        self._last = Connecting(self)
-        return self._last
+        self._pending = True
+        return Connecting(self)
 
 
 class Connecting(AbstractAsyncContextManager[S, bool]):
@@ -84,7 +84,7 @@ class Connecting(AbstractAsyncContextManager[S, bool]):
 
     def __init__(self, loop: Reconnect[S]) -> None:
         self._loop = loop
-        self._entered = self._left = False
+        self._entered = False
 
     async def __aenter__(self) -> S:
         """Open the session, in as many attempts as it takes; the waiting comes before each but the first."""
@@ -98,7 +98,7 @@ class Connecting(AbstractAsyncContextManager[S, bool]):
                 if session is not None:
                     return session
         except BaseException:
-            self._left = True
+            self._loop._pending = False
             raise
 
     async def _attempt(self) -> S | None:
@@ -128,7 +128,7 @@ class Connecting(AbstractAsyncContextManager[S, bool]):
         try:
             await self._leave(exc_type, exc, tb)
         finally:
-            self._left = True
+            self._loop._pending = False
             del exc, tb  # as below
         return True
 
