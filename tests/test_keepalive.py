@@ -101,6 +101,18 @@ async def test_bytes_that_the_peer_takes_are_a_sign_of_life(autojump_clock: obje
         assert not ws.closed
 
 
+async def test_a_peer_that_takes_little_at_a_time_lives(autojump_clock: object) -> None:
+    """Of a part of a write, its stream does not tell; and the ping waits behind the message."""
+    async with memory_session(stalling=True, close_timeout_seconds=0) as (ws, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, b"x" * 60_000)
+            taken = 0
+            while taken < 60_000:
+                await trio.sleep(1)
+                taken += len(await peer.stream.receive_some(300))
+        assert not ws.closed
+
+
 async def test_a_peer_that_takes_nothing_is_dead(autojump_clock: object) -> None:
     async with memory_session(stalling=True) as (ws, _):
         start = trio.current_time()

@@ -43,7 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "_http2_transport": {"_carriers", "_handshake", "_http2", "_protocol", "_runtime"},
     "_tunnel": {"_handshake"},
     "_session": {*GROUND, "_carriers", "_core", "_handshake", "_runtime"},
-    "_sync": {*GROUND, "_core", "_handshake"},
+    "_sync": {*GROUND, "_carriers", "_core", "_handshake"},
     "_reconnecting": {*GROUND, "_handshake", "_session", "_sync"},
     "_multiplexing": {"_exceptions", "_options", "_reconnecting", "_runtime", "_session"},
     "_trio": {*GROUND, "_handshake", "_runtime", "_session"},

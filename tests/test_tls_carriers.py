@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpx2
 import pytest
@@ -21,7 +24,7 @@ import uvloop
 from httpx2_trio_ws import WebSocketNetworkError
 from httpx2_trio_ws._carriers import _beneath
 from httpx2_trio_ws._carriers._asyncio import TLSLoopCarrier
-from httpx2_trio_ws._carriers._stream import StreamCarrier
+from httpx2_trio_ws._carriers._base import LARGE_READ, READ_SIZE
 from httpx2_trio_ws._carriers._trio import TLSCarrier
 from httpx2_trio_ws.anyio import open_websocket
 
@@ -149,6 +152,111 @@ def test_records_that_do_not_go_at_once(loop: str) -> None:
 
 
 @each_loop
+def test_a_peer_that_takes_little_at_a_time_lives(loop: str) -> None:
+    """It says nothing meanwhile: that it takes bytes is the sign of life."""
+
+    def script(peer: TLSPeer) -> None:
+        peer.upgrade()
+        for _ in range(20):
+            time.sleep(0.1)
+            peer.socket.recv(10_000)
+
+    async def main() -> None:
+        limits = {"keepalive_ping_interval_seconds": 0.3, "keepalive_ping_timeout_seconds": 0.3}
+        with anyio.move_on_after(1.5) as scope:
+            async with session(url, **limits) as ws:
+                await ws.send(bytes(10_000_000))
+        assert scope.cancelled_caught
+
+    with tls_server(script, server_context(), receive_buffer=4096) as url:
+        run(loop, main)
+
+
+# A message of one letter, in three records.
+TINY = [bytes((byte,)) for byte in text("x")]
+
+
+@each_loop
+@pytest.mark.parametrize("glued", [True, False])
+def test_others_have_their_turns_while_a_stream_hands_out_tiny_records(
+    loop: str, glued: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for each record, though all lie in the stream at once, or came together with the 101."""
+    if not glued or loop == "trio":  # else they are read through the stream anyhow
+        monkeypatch.setattr(_beneath, "_layers", lambda _: ())
+
+    def script(peer: TLSPeer) -> None:
+        records = TINY * 500
+        rest = peer.upgrade(b"", *(records if glued else []))
+        assert peer.receive().payload == b"go"
+        peer.socket.sendall(rest or peer.records(*records))
+        assert peer.receive().opcode == CLOSE
+        peer.send(close_frame())
+
+    async def main() -> None:
+        async with (
+            httpx2.AsyncClient(verify=client_context()) as client,
+            open_websocket(client, url, compression=None) as ws,
+            anyio.create_task_group() as tasks,
+        ):
+            assert isinstance(ws._engine.carrier, CARRIERS) == (glued and loop != "trio")
+            most = 0
+
+            async def take_turns() -> None:
+                nonlocal most
+                taken = 0
+                while True:
+                    before, taken = taken, ws.statistics().bytes_received
+                    most = max(most, taken - before)
+                    await anyio.lowlevel.checkpoint()
+
+            tasks.start_soon(take_turns)
+            await ws.send("go")
+            for _ in range(500):
+                assert await ws.receive() == "x"
+            assert 0 < most < 10
+            tasks.cancel_scope.cancel()
+
+    with tls_server(script, server_context()) as url:
+        run(loop, main)
+
+
+@each_loop
+def test_no_more_tiny_records_are_read_at_a_time_than_can_be(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a full read of the socket is followed by larger ones."""
+    sizes: list[int] = []
+    read_original = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        sizes.append(size)
+        return read_original(descriptor, size)
+
+    def script(peer: TLSPeer) -> None:
+        peer.upgrade()
+        assert peer.receive().payload == b"go"
+        peer.socket.sendall(peer.records(*TINY * 4000))
+        assert peer.receive().payload == b"go on"
+        peer.send(text("large" * 100_000))
+        assert peer.receive().opcode == CLOSE
+        peer.send(close_frame())
+
+    async def main() -> None:
+        async with session(url) as ws:
+            await ws.send("go")
+            time.sleep(0.2)  # noqa: ASYNC251 (all of it is to be there when reading begins)
+            monkeypatch.setattr("httpx2_trio_ws._carriers._trio.os.read", read)
+            for _ in range(4000):
+                assert await ws.receive() == "x"
+            assert max(sizes) == READ_SIZE
+            await ws.send("go on")
+            assert await ws.receive() == "large" * 100_000
+            assert max(sizes) == LARGE_READ
+
+    with tls_server(script, server_context()) as url:
+        run(loop, main)
+
+
+@each_loop
 @pytest.mark.parametrize("paused", [False, True])
 def test_an_end_that_comes_with_the_last_record(loop: str, paused: bool) -> None:
     """The connection stays: it is the close_notify that tells. It is told after what came before it."""
@@ -264,7 +372,7 @@ def test_a_stream_that_is_not_as_expected_is_used_as_it_is(
             open_websocket(client, url) as ws,
         ):
             other = ("_read_bio", "_incoming")[loop != "trio"]
-            assert type(ws._engine.carrier) is StreamCarrier or name == other
+            assert isinstance(ws._engine.carrier, CARRIERS) == (name == other)
             await ws.send("x")
             assert await ws.receive() == "y"
 

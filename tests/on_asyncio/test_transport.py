@@ -199,44 +199,6 @@ def test_a_pause_that_is_over_before_more_has_come(loop: str) -> None:
 
 
 @each_loop
-def test_a_client_closed_under_the_session(loop: str) -> None:
-    async def main() -> None:
-        async with server() as (client, url):
-            with pytest.raises(ExceptionGroup) as caught:
-                async with open_websocket(client, url) as ws:
-                    await ws.send("a")
-                    assert await ws.receive() == "a"
-                    await client.aclose()
-                    await ws.send("b")
-            assert caught.group_contains(WebSocketNetworkError, match="while sending")
-
-    run_real(loop, main)
-
-
-@each_loop
-def test_bytes_that_come_when_the_client_has_been_closed(loop: str) -> None:
-    go = asyncio.Event()
-
-    async def handler(ws: ServerConnection) -> None:
-        await ws.send("a")
-        await go.wait()
-        await ws.send("b")
-
-    async def main() -> None:
-        async with server(handler) as (client, url):
-            with pytest.raises(ExceptionGroup) as caught:
-                async with open_websocket(client, url) as ws:
-                    assert await ws.receive() == "a"
-                    await asyncio.sleep(0.01)
-                    await client.aclose()
-                    go.set()
-                    await ws.receive()
-            assert caught.group_contains(WebSocketNetworkError, match="the client was closed")
-
-    run_real(loop, main)
-
-
-@each_loop
 def test_a_socket_that_was_ready_for_nothing_is_waited_for_again(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refusals = 3
 

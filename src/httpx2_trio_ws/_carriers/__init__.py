@@ -7,7 +7,8 @@ of them keep is :class:`Carrier`. Each event loop's module chooses (``carrier_fo
 there.
 
 May import: the exceptions, and the event loop that a module is for. Is imported by the runtimes, by the session, which
-uses a carrier, and by the handshake, to end a connection of its own.
+uses a carrier, by the handshake, to end a connection of its own, and by threads, which have carriers of their own, for what
+lies beneath a stream.
 """
 
 from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError

@@ -13,10 +13,10 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from ._base import LARGE_READ, READ_SIZE, CarrierError, own_carrier
-from ._beneath import is_paused, on_plain_socket, tls_beneath
+from ._beneath import call_before_closing, is_paused, on_plain_socket, tls_beneath
 from ._descriptor import write_now
 from ._stream import StreamCarrier
-from ._tls import Records
+from ._tls import SPARSE, Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -27,22 +27,39 @@ if TYPE_CHECKING:
     from ._beneath import TLS
 
 
+class LoopStreamCarrier(StreamCarrier):
+    """Through the network stream itself. anyio's TLS has no checkpoint where it has read more than it handed out."""
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)  # before, as what has been read must not be lost
+        return await super().read()
+
+
 class LoopCarrier(StreamCarrier):
-    """Through the plain socket under the network stream."""
+    """Through the plain socket under the network stream.
 
-    calls_back = True
+    Args:
+        response: the upgraded one.
+        in_task: what was read is acted on in the task that reads. Else the loop itself does it: to wake a task for it
+            would cost as much as what that does, or more.
+    """
 
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, *, in_task: bool = False) -> None:
         super().__init__(response)
+        self.calls_back = not in_task
         self._loop = asyncio.get_running_loop()
         self._descriptor: int | None = None
-        # Out of descriptors: from then on, everything goes through the stream.
+        # Out of descriptors, or the client was closed: from then on, everything goes through the stream.
         self._none_left = False
         self._registered = False
         self._read_size = READ_SIZE
-        self._take: Callable[[bytes], bool]
+        self._take: Callable[[bytes], object]
         self._stopped: asyncio.Future[None] | None = None
+        self._writable: asyncio.Event | None = None
+        # Read, and not acted on yet, where that is for the task to do.
+        self._unread: list[bytes] = []
         self._taken_over = False
+        call_before_closing(self._stream, self._client_closes)
 
     def _own_descriptor(self) -> int | None:
         if self._descriptor is None and not self._none_left:
@@ -56,6 +73,7 @@ class LoopCarrier(StreamCarrier):
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         while not self._taken_over or (descriptor := self._own_descriptor()) is None:
+            await asyncio.sleep(0)  # as in LoopStreamCarrier
             data = await self._read_stream()
             if data is not None and not take(data):
                 return
@@ -90,7 +108,17 @@ class LoopCarrier(StreamCarrier):
         return None if self._taken_over else bytes(await self._stream.read(READ_SIZE))
 
     async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
-        """The loop calls ``take`` itself: to wake a task for it would cost as much as what that does, or more."""
+        if self.calls_back:
+            await self._call_back(descriptor, take)
+            return
+        while True:
+            if not self._unread:
+                await self._call_back(descriptor, self._unread.append)  # what that returns ends it
+            if not take(self._unread.pop()):
+                return
+
+    async def _call_back(self, descriptor: int, take: Callable[[bytes], object]) -> None:
+        """The loop calls ``take`` itself."""
         self._take = take
         self._stopped = self._loop.create_future()
         if not self._registered:
@@ -111,13 +139,11 @@ class LoopCarrier(StreamCarrier):
                 stopped.set_result(None)
         except BlockingIOError:
             return
-        except Exception as exc:  # noqa: BLE001 (of the carrier, or a bug of ours: either comes out of the pump)
+        except BaseException as exc:  # noqa: BLE001 (of the carrier, a bug of ours, Ctrl-C: all come out of the pump)
             stopped.set_exception(exc)
 
     def _read_now(self, descriptor: int) -> bytes:
         try:
-            if self._socket.fileno() < 0:
-                raise ConnectionAbortedError("the client was closed")
             return self._receive(descriptor)
         except BlockingIOError:
             raise
@@ -153,33 +179,51 @@ class LoopCarrier(StreamCarrier):
         return written
 
     async def _wait_writable(self, descriptor: int) -> None:
-        writable = asyncio.Event()
+        writable = self._writable = asyncio.Event()
         self._loop.add_writer(descriptor, writable.set)
         try:
             await writable.wait()
         finally:
-            self._loop.remove_writer(descriptor)
+            self._writable = None
+            if self._descriptor is not None:  # else it is closed, and its number may be another's
+                self._loop.remove_writer(descriptor)
 
     async def aclose(self) -> None:
+        self._release()
+        await super().aclose()
+
+    def _release(self) -> None:
+        """Give the second descriptor back, and need it no more."""
+        self._none_left = True
         self._unregister()
         if self._descriptor is not None:
+            self._loop.remove_writer(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
-        await super().aclose()
+
+    def _client_closes(self) -> None:
+        """The client closes the connection, which our descriptor would keep open."""
+        self._release()
+        if self._writable is not None:
+            self._writable.set()
+        if self._stopped is not None and not self._stopped.done():
+            error = CarrierError("reading from the connection failed")
+            error.__cause__ = ConnectionAbortedError("the client was closed")
+            self._stopped.set_exception(error)
 
 
 class TLSLoopCarrier(LoopCarrier):
     """Through the socket under a network stream that is one layer of TLS on it."""
 
-    def __init__(self, response: httpx2.Response, tls: TLS) -> None:
-        super().__init__(response)
+    def __init__(self, response: httpx2.Response, tls: TLS, *, in_task: bool = False) -> None:
+        super().__init__(response, in_task=in_task)
         self._records = Records(self._socket, tls)
 
-    async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
+    async def _call_back(self, descriptor: int, take: Callable[[bytes], object]) -> None:
         if self._records.ended:  # when reading had stopped; the socket need not be ready any more
             take(self._read_now(descriptor))
         else:
-            await super()._pump_descriptor(descriptor, take)
+            await super()._call_back(descriptor, take)
 
     def _on_readable(self, descriptor: int) -> None:
         super()._on_readable(descriptor)
@@ -187,8 +231,12 @@ class TLSLoopCarrier(LoopCarrier):
             super()._on_readable(descriptor)
 
     def _receive(self, descriptor: int) -> bytes:
-        records = self._records
-        return records.read(None if records.ended else super()._receive(descriptor))
+        if self._records.ended:
+            return self._records.read(None)
+        data = self._records.read(super()._receive(descriptor))
+        if len(data) < SPARSE:
+            self._read_size = READ_SIZE
+        return data
 
     def write_now(self, data: bytes | memoryview) -> int:
         # Without a descriptor to wait with, all goes through the stream.
@@ -214,12 +262,12 @@ def _go_on(coroutine: Generator[Any, Any, bytes]) -> Generator[Any, Any, bytes]:
     return (yield from coroutine)
 
 
-def carrier_for(response: httpx2.Response) -> Carrier:
-    """The fastest carrier for an upgraded response."""
+def carrier_for(response: httpx2.Response, *, in_task: bool = False) -> Carrier:
+    """The fastest carrier for an upgraded response. ``in_task``: see :class:`LoopCarrier`."""
     if (own := own_carrier(response)) is not None:
         return own
     stream = response.extensions["network_stream"]
     if on_plain_socket(stream):
-        return LoopCarrier(response)
+        return LoopCarrier(response, in_task=in_task)
     tls = tls_beneath(stream)
-    return StreamCarrier(response) if tls is None else TLSLoopCarrier(response, tls)
+    return LoopStreamCarrier(response) if tls is None else TLSLoopCarrier(response, tls, in_task=in_task)

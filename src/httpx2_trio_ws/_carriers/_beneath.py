@@ -14,7 +14,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx2
 
@@ -82,3 +82,31 @@ def is_paused(stream: Any) -> bool:
         if transport is not None:
             return not transport.is_reading()
     return False
+
+
+def call_before_closing(stream: Any, function: Callable[[], object]) -> None:
+    """Have ``function`` called before the client closes the connection under a network stream; once, in any thread.
+
+    A client that is closed closes the streams that its pool knows: the ones beneath those that it handed out with a 101.
+    Neither event loops nor ``poll`` tell of it to who waits for the socket by other ways.
+    """
+    beneath: Any = getattr(stream, "_stream", None)
+    for name in ("aclose", "close"):
+        if hasattr(beneath, name):
+            with contextlib.suppress(AttributeError):  # where nothing can be put
+                setattr(beneath, name, _Closing(beneath, name, function))
+            return
+
+
+class _Closing:
+    """Stands before a stream's own method, until it is called."""
+
+    def __init__(self, stream: Any, name: str, function: Callable[[], object]) -> None:
+        self._stream = stream
+        self._name = name
+        self._function = function
+
+    def __call__(self) -> Any:
+        delattr(self._stream, self._name)
+        self._function()
+        return getattr(self._stream, self._name)()

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     import httpx2
 
 
+# So much is given to a stream that may have to wait for room, or of which that is not known. It does not tell of parts, so
+# each write that returns is the sign of life of a peer that is slow.
+_LITTLE = 2048
+
+
 class StreamCarrier:
     """Through the network stream itself."""
 
@@ -55,8 +60,8 @@ class StreamCarrier:
         return 0
 
     async def write(self, data: memoryview) -> int:
-        part = data[:WRITE_SIZE]
         had_room = has_room(self._socket)
+        part = data[: WRITE_SIZE if had_room else _LITTLE]
         try:
             await self._stream.write(bytes(part))
         except Exception as exc:

@@ -10,7 +10,7 @@ import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from ._base import CarrierError
+from ._base import READ_SIZE, CarrierError
 from ._descriptor import write_now
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _RECORD = 16384  # the most that one record holds, RFC 8446 §5.1
 # So much is encrypted at a time. More would lie here if the peer takes none.
 _WRITE_SIZE = 5 * _RECORD
+# Where a full read of the socket holds less than this, its records are tiny, each costs as much as a large one, and no more
+# of them are read at a time.
+SPARSE = READ_SIZE // 2
 
 
 class Records:

@@ -11,7 +11,7 @@ from ._base import LARGE_READ, READ_SIZE, CarrierError, own_carrier
 from ._beneath import on_plain_socket, tls_beneath
 from ._descriptor import write_now
 from ._stream import StreamCarrier
-from ._tls import Records
+from ._tls import SPARSE, Records
 
 if TYPE_CHECKING:
     import httpx2
@@ -100,7 +100,10 @@ class TLSCarrier(SocketCarrier):
         return await super()._read_socket()
 
     def _read_now(self) -> bytes:
-        return self._records.read(super()._read_now())
+        data = self._records.read(super()._read_now())
+        if len(data) < SPARSE:
+            self._read_size = READ_SIZE
+        return data
 
     def write_now(self, data: bytes | memoryview) -> int:
         return self._records.write(data)
@@ -118,7 +121,7 @@ class TLSCarrier(SocketCarrier):
         await super().aclose()
 
 
-def carrier_for(response: httpx2.Response) -> Carrier:
+def carrier_for(response: httpx2.Response, *, in_task: bool = False) -> Carrier:  # noqa: ARG001 (they always are)
     """The fastest carrier for an upgraded response."""
     if (own := own_carrier(response)) is not None:
         return own

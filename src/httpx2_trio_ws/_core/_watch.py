@@ -48,6 +48,11 @@ class Watch:
         }
 
     @property
+    def has_hooks(self) -> bool:
+        """There is something to call."""
+        return bool(self._hooks)
+
+    @property
     def sees_frames(self) -> bool:
         """Frames have to be told of."""
         return any(self._hooks.get(name) for name in ("frame_received", "frame_sent"))

@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    import httpx2
-
-    from httpx2_trio_ws._carriers import Carrier
-
-    from ._base import CancelScope, Event, Nursery
+    from ._base import CancelScope, Event, MakesCarrier, Nursery
 
 
 class _Event:
@@ -93,7 +89,7 @@ class AsyncioRuntime(Runtime):
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(_spawn_system_task)
-    carrier: Callable[[httpx2.Response], Carrier] = staticmethod(carrier_for)
+    carrier: MakesCarrier = staticmethod(carrier_for)
 
     def __init__(self) -> None:
         # anyio's function of this name finds the backend anew at each call, which takes longer than what it does.

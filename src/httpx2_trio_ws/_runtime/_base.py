@@ -51,6 +51,17 @@ class Nursery(Protocol):
     def start_soon(self, async_fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object: ...
 
 
+class MakesCarrier(Protocol):
+    """Makes the fastest carrier for an upgraded response.
+
+    Args:
+        response: the 101.
+        in_task: what was read must be acted on in the task that reads, as hooks of users are called there.
+    """
+
+    def __call__(self, response: httpx2.Response, *, in_task: bool = False) -> Carrier: ...
+
+
 class Runtime(Protocol):
     """One event loop's own versions of the few things that a session needs."""
 
@@ -72,8 +83,7 @@ class Runtime(Protocol):
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
     #: Starts a task that belongs to no nursery: it outlives its caller, and catches what may be raised in it.
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
-    #: The fastest carrier for an upgraded response.
-    carrier: Callable[[httpx2.Response], Carrier]
+    carrier: MakesCarrier
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""

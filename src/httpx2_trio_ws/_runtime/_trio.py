@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    import httpx2
-
-    from httpx2_trio_ws._carriers import Carrier
-
-    from ._base import CancelScope, Event, Nursery
+    from ._base import CancelScope, Event, MakesCarrier, Nursery
 
 
 def _is_cancelled() -> bool:
@@ -48,7 +44,7 @@ class TrioRuntime(Runtime):
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(
         trio.lowlevel.spawn_system_task
     )
-    carrier: Callable[[httpx2.Response], Carrier] = staticmethod(carrier_for)
+    carrier: MakesCarrier = staticmethod(carrier_for)
 
 
 TRIO = TrioRuntime()

@@ -31,7 +31,8 @@ async def _opened(opening: AsyncOpening, session_type: type[S]) -> S:
     response, agreement = await shake_hands(opening)
     try:
         connection, watch = watched_connection(opening.session, agreement.deflate)
-        engine = Engine(opening.runtime, opening.runtime.carrier(response), connection, opening.session, watch)
+        carrier = opening.runtime.carrier(response, in_task=watch.has_hooks)
+        engine = Engine(opening.runtime, carrier, connection, opening.session, watch)
         return session_type(engine, told_response(response), agreement.subprotocol)
     except BaseException:
         with opening.runtime.cancel_scope(shield=True):

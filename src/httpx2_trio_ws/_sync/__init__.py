@@ -68,5 +68,5 @@ Deadlines
 The reader has two: when the session must have ended (closing, draining), and when keepalive is to be looked at. The
 opening has one for the whole of it (:mod:`._deadline`); its thread has ended before the reader begins.
 
-May import: ``_core``, ``_protocol``, ``_handshake`` and what is beneath them. Is imported by the face, ``sync``.
+May import: ``_core``, ``_protocol``, ``_handshake``, what is beneath them, and ``_carriers`` for what lies beneath a stream. Is imported by the face, ``sync``.
 """

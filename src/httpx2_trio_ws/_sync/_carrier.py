@@ -11,7 +11,7 @@ import selectors
 import socket
 import ssl
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from httpx2_trio_ws._exceptions import WebSocketUpgradeError
 
@@ -121,6 +121,23 @@ class StreamCarrier:
         part = bytes(data[:_CERTAIN])
         self._stream.write(part, timeout=0)
         return len(part)
+
+
+class ClosedCarrier:
+    """Of a client that is being closed, or was."""
+
+    write_now: Callable[[bytes], int] | None = None
+    more = True
+    committed = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    def read(self) -> NoReturn:
+        raise ConnectionAbortedError("the client was closed")
+
+    def write(self, data: memoryview) -> NoReturn:  # noqa: ARG002 (the protocol's name for it)
+        raise ConnectionAbortedError("the client was closed")
 
 
 def carrier_for(response: httpx2.Response) -> Carrier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -57,12 +58,13 @@ class Poller:
 
     def _watch(self, events: int) -> None:
         before, self._events = self._events, events
-        if not events:
-            self._selector.unregister(self._socket)
-        elif before:
-            self._selector.modify(self._socket, events)
-        else:
-            self._selector.register(self._socket, events)
+        with contextlib.suppress(ValueError, KeyError):  # the client was closed, and the socket with it
+            if not events:
+                self._selector.unregister(self._socket)
+            elif before:
+                self._selector.modify(self._socket, events)
+            else:
+                self._selector.register(self._socket, events)
 
     def close(self) -> None:
         """Wake nobody any more."""

@@ -12,12 +12,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from httpx2_trio_ws._carriers._beneath import call_before_closing
 from httpx2_trio_ws._core._life import CLOSED, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
 from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
-from ._carrier import read_stream
+from ._carrier import ClosedCarrier, read_stream
 from ._inbox import Inbox
 from ._outbox import Outbox
 from ._pings import Pings
@@ -103,6 +104,12 @@ class Reader:
         self._paused = False
         self._readable = False
         self._blocked = False
+        call_before_closing(response.extensions["network_stream"], self._client_closes)
+
+    def _client_closes(self) -> None:
+        """The client closes the connection, under the session or as that has ended. In any thread."""
+        self._carrier = ClosedCarrier(self._carrier.socket)
+        self.poller.wake()  # poll() would not say so
 
     def run(self) -> None:
         """The thread."""
