@@ -107,7 +107,8 @@ class Leftovers:
 
     def check(self, client: httpx2.AsyncClient) -> None:
         transport: Any = client._transport
-        assert "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]" in repr(transport._pool)
+        pool = getattr(transport._pool, "_core", transport._pool)  # HTTP2Transport's own has httpcore2's beneath it
+        assert "[Requests: 0 active, 0 queued | Connections: 0 active, 0 idle]" in repr(pool)
         assert trio.lowlevel.current_statistics().tasks_living == self._tasks
         assert _sockets() <= self._sockets
 

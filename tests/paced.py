@@ -1,4 +1,4 @@
-"""A server on loopback that is fast, slow or stalled, and what it has seen of its connections."""
+"""A server on loopback that is fast, slow or stalled, and what it has seen of its connections, or streams of HTTP/2."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import trio
 
+from httpx2_trio_ws.http2 import HTTP2Transport
+
+from .http2.server import CODES, serving
+from .http2.stream_end import StreamEnd
 from .memory import CLOSE, PING, PONG, TEXT, Frame, Peer, frame
 from .servers import read_request, upgrade
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from .http2.server import ServerStream
 
 # The kernel holds little between client and server, so that a large message has to wait for its reader.
 BUFFER = 4096
@@ -78,11 +84,11 @@ class RemotePeer:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._peer.send(*(frame(TEXT, message.encode()) for message in messages))
 
-    async def run(self, stream: _Paced) -> None:
+    async def run(self, stream: _Paced, accept: Callable[[_Paced], Awaitable[Peer]] = upgrade) -> None:
         """Answer the handshake, pings and the close frame; read to the end."""
         start = 0
         try:
-            self._peer = await upgrade(stream)
+            self._peer = await accept(stream)
             self.upgraded.set()
             self.end = "reset"
             while self.end == "reset":
@@ -153,11 +159,38 @@ class Server:
             await self._ended.wait()
 
     async def handle(self, stream: trio.abc.Stream) -> None:
+        async with self._peer(stream) as peer:
+            await (peer.refuse if self.refuses else peer.run)(_Paced(stream, self))
+
+    async def handle_http2(self, stream: ServerStream) -> None:
+        """One stream of HTTP/2."""
+
+        async def accept(paced: _Paced) -> Peer:
+            await self.pause()
+            try:
+                await stream.respond(200)
+            except BrokenPipeError as exc:
+                raise trio.BrokenResourceError from exc
+            return Peer(paced)
+
+        end = StreamEnd()
+        end.attach(stream)
+        async with self._peer(end) as peer:
+            if not self.refuses:
+                await peer.run(_Paced(end, self), accept)
+                return
+            await self.pause()
+            with contextlib.suppress(OSError):
+                await stream.respond(403, body=b"." * 200)
+                await stream.read(1)
+
+    @contextlib.asynccontextmanager
+    async def _peer(self, stream: trio.abc.Stream) -> AsyncGenerator[RemotePeer]:
         peer = RemotePeer()
         self.peers.append(peer)
         self._open += 1
         try:
-            await (peer.refuse if self.refuses else peer.run)(_Paced(stream, self))
+            yield peer
         finally:
             with trio.CancelScope(shield=True), contextlib.suppress(trio.BrokenResourceError):
                 await stream.aclose()
@@ -167,9 +200,15 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def paced_server(ssl_context: ssl.SSLContext | None) -> AsyncGenerator[Server]:
-    """A :class:`Server`, over TLS if there is a context."""
+async def paced_server(ssl_context: ssl.SSLContext | None, *, http2: bool = False) -> AsyncGenerator[Server]:
+    """A :class:`Server`, over TLS if there is a context; over HTTP/2, each of its connections is a stream."""
     server = Server()
+    if http2:
+        settings = {CODES.ENABLE_CONNECT_PROTOCOL: 1, CODES.INITIAL_WINDOW_SIZE: BUFFER}
+        async with serving(server.handle_http2, ssl_context, settings) as streams:
+            server.url = f"{streams.url}/"
+            yield server
+        return
     handler: Any = server.handle
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -183,8 +222,10 @@ async def paced_server(ssl_context: ssl.SSLContext | None) -> AsyncGenerator[Ser
         nursery.cancel_scope.cancel()
 
 
-def paced_client(ssl_context: ssl.SSLContext | None) -> httpx2.AsyncClient:
-    """A client whose sockets hold little."""
+def paced_client(ssl_context: ssl.SSLContext | None, *, http2: bool = False) -> httpx2.AsyncClient:
+    """A client whose sockets hold little, or one for HTTP/2."""
+    if http2:
+        return httpx2.AsyncClient(transport=HTTP2Transport(verify=ssl_context or False, http1=False), trust_env=False)
     options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)]
     transport = httpx2.AsyncHTTPTransport(
         verify=False if ssl_context is None else ssl_context, trust_env=False, socket_options=options

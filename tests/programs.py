@@ -18,6 +18,7 @@ import trio.testing
 
 from httpx2_trio_ws import WebSocketException, WebSocketSession, open_websocket
 
+from .http2.stream_end import StreamTransport
 from .promises import check_progress
 from .simulation import MAX_MESSAGE, SimulatedPeer, SimulatedTransport
 
@@ -80,7 +81,7 @@ class Run:
     setting: Setting
     ws: WebSocketSession = field(init=False)
     peer: SimulatedPeer = field(init=False)
-    transport: SimulatedTransport = field(init=False)
+    transport: SimulatedTransport | StreamTransport = field(init=False)
     tasks: trio.Nursery = field(init=False)
     calls: list[Call] = field(default_factory=list)
     #: The calls that have not returned.
@@ -115,7 +116,7 @@ class Run:
 
     @property
     def connection_closed(self) -> bool:
-        return bool(self.transport.client_end.closed)
+        return self.transport.is_closed
 
     def tick(self) -> int:
         self.ticks += 1
@@ -285,7 +286,12 @@ class Run:
 
     async def run(self, program: Sequence[Step]) -> None:
         """Run ``program``. Whatever hangs is cut off by a deadline on the mock clock, and fails."""
-        self.transport = transport = SimulatedTransport(self.setting.carrier, self.setting.capacity)
+        transport = (
+            StreamTransport(self.setting.capacity)
+            if self.setting.carrier == "stream"
+            else SimulatedTransport(self.setting.carrier, self.setting.capacity)
+        )
+        self.transport = transport
         client = httpx2.AsyncClient(transport=transport, trust_env=False)
         with trio.fail_after(100_000):
             async with client, trio.open_nursery() as peers, trio.open_nursery() as self.tasks:
@@ -296,6 +302,7 @@ class Run:
                     answers_close=self.setting.answers_close,
                     talk=self.setting.talk,
                 )
+                transport.start(peers)
                 peers.start_soon(self.peer.write)
                 peers.start_soon(self.peer.read)
                 try:

@@ -2,7 +2,7 @@
 
 Two carriers. "pipe" is memory, through the library's general path. "socket" is a pair of Unix sockets, through its
 path for plain sockets; the kernel delivers at once between the two, so the mock clock never jumps over bytes on
-their way.
+their way. A third, "stream", is :class:`.http2.stream_end.StreamTransport`.
 """
 
 from __future__ import annotations
@@ -159,6 +159,14 @@ class SimulatedTransport(MemoryTransport):
         pair: tuple[Any, Any] = socket_pair(capacity) if carrier == "socket" else pipe_pair(capacity)
         super().__init__(lambda: pair)
         self.client_end, self.peer_end = pair
+
+    def start(self, tasks: trio.Nursery) -> None:
+        """It needs no tasks of its own."""
+
+    @property
+    def is_closed(self) -> bool:
+        """The client has closed its end."""
+        return bool(self.client_end.closed)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         response = await super().handle_async_request(request)

@@ -48,6 +48,7 @@ class Setting(NamedTuple):
     name: str
     pace: str
     server_context: ssl.SSLContext | None
+    http2: bool
     clock: trio.testing.MockClock
 
 
@@ -323,20 +324,24 @@ def longest(name: str, canceller: Canceller) -> float:
 
 async def run_case(setting: Setting, client: httpx2.AsyncClient, canceller: Canceller) -> None:
     # A server for each case: if the opening was cancelled, there may be a connection that is not accepted yet.
-    async with paced_server(setting.server_context) as server, trio.open_nursery() as nursery:
+    async with paced_server(setting.server_context, http2=setting.http2) as server, trio.open_nursery() as nursery:
         nursery.start_soon(fail_if_still)
         case = Case(setting, server, client, canceller, nursery)
         await RUNS[setting.name](case, setting.pace)
         server.release()
         await server.wait_idle()
         nursery.cancel_scope.cancel()
+    if setting.http2:
+        transport: Any = client._transport
+        while transport._pool is not None and transport._pool._ending:  # the connection ends with its server
+            await trio.lowlevel.checkpoint()
     assert canceller.seconds <= longest(setting.name, canceller)
     case.judge()
 
 
 @pytest.mark.parametrize("count", ["checkpoint", "turn"])
 @pytest.mark.parametrize("pace", ["fast", "slow", "stalled"])
-@pytest.mark.parametrize("carrier", ["tcp", "tls"])
+@pytest.mark.parametrize("carrier", ["tcp", "tls", "http2"])
 @pytest.mark.parametrize("name", RUNS)
 async def test_cancelled_at_each(
     mock_clock: trio.testing.MockClock,
@@ -346,9 +351,9 @@ async def test_cancelled_at_each(
     pace: str,
     count: str,
 ) -> None:
-    server_context, client_context = tls if carrier == "tls" else (None, None)
-    setting = Setting(name, pace, server_context, mock_clock)
-    async with paced_client(client_context) as client:
+    server_context, client_context = (None, None) if carrier == "tcp" else tls
+    setting = Setting(name, pace, server_context, carrier == "http2", mock_clock)
+    async with paced_client(client_context, http2=setting.http2) as client:
         leftovers = Leftovers()
         at = cuts = 0
         while True:

@@ -117,7 +117,7 @@ programs = st.builds(
 )
 settings_ = st.builds(
     Setting,
-    carrier=st.sampled_from(["pipe", "socket"]),
+    carrier=st.sampled_from(["pipe", "socket", "stream"]),
     capacity=st.sampled_from([4096, 65536]),
     bite=st.sampled_from([1, 100, 65536]),
     answers_pings=st.booleans(),

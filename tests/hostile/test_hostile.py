@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -18,6 +19,7 @@ import trio.testing
 import httpx2_trio_ws
 from httpx2_trio_ws import WebSocketDisconnect, WebSocketException, WebSocketNetworkError, WebSocketSession
 from httpx2_trio_ws import open_websocket as open_session
+from tests.http2.stream_end import StreamEnd, StreamTransport
 from tests.memory import Frame, Peer, accept_key, memory_client
 from tests.servers import read_request, tcp_server
 
@@ -96,6 +98,9 @@ async def act(step: Act, peer: Peer, heard: Heard) -> None:
         case Act.HALF_CLOSE:
             assert isinstance(peer.stream, trio.abc.HalfCloseableStream)
             await peer.stream.send_eof()
+        case Act.RESET if isinstance(peer.stream, StreamEnd):
+            peer.stream.reset()
+            await peer.aclose()
         case Act.RESET:
             assert isinstance(peer.stream, trio.SocketStream)
             peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -318,6 +323,34 @@ async def test_in_memory(autojump_clock: object, scenario: Scenario, script: Scr
         nursery.cancel_scope.cancel()
     judge(scenario, seen, heard)
     assert time.monotonic() - began < REAL_SECONDS
+
+
+async def play_on_a_stream(scenario: Scenario, script: Script) -> None:
+    heard = Heard()
+    transport = StreamTransport(extensions=scenario.extensions)
+    async with httpx2.AsyncClient(transport=transport) as client, trio.open_nursery() as nursery:
+        transport.start(nursery)
+        nursery.start_soon(partial(serve, script, Peer(transport.peer_end), heard, reads=scenario.reads))
+        with bounded(scenario.memory):
+            seen = await drive(client, "ws://memory", scenario)
+        if scenario.reads:
+            with trio.fail_after(5):
+                await heard.ended.wait()
+        assert transport.is_closed
+        nursery.cancel_scope.cancel()
+    judge(scenario, seen, heard)
+
+
+@pytest.mark.parametrize(("scenario", "script"), plays(lambda scenario: scenario.tcp and not scenario.handshake))
+async def test_on_a_stream_of_http2(scenario: Scenario, script: Script) -> None:
+    await play_on_a_stream(scenario, script)
+
+
+@pytest.mark.parametrize(("scenario", "script"), plays(lambda scenario: not scenario.tcp))
+async def test_on_a_stream_of_http2_while_time_stands_still(
+    autojump_clock: object, scenario: Scenario, script: Script
+) -> None:
+    await play_on_a_stream(scenario, script)
 
 
 # -- the table itself --------------------------------------------------------------------------

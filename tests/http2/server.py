@@ -87,6 +87,8 @@ class ServerStream:
         return self.connection.h2
 
     async def respond(self, status: int, *headers: tuple[str, str], body: bytes | None = None) -> None:
+        if self.reset_by_client is not None:
+            raise BrokenPipeError("the client has gone")
         self._h2.send_headers(self.id, [(":status", str(status)), *headers], end_stream=body == b"")
         if body:
             self._h2.send_data(self.id, body, end_stream=True)
@@ -116,19 +118,33 @@ class ServerStream:
     async def write(self, buffer: bytes) -> None:
         view = memoryview(bytes(buffer))
         while view:
+            view = view[await self.write_some(view) :]
+
+    async def write_some(self, data: bytes | bytearray | memoryview) -> int:
+        """Write what there is room for, once there is any."""
+        while True:
             if self.reset_by_client is not None or self.connection.lost:
                 raise BrokenPipeError("the client has gone")
-            room = min(self._h2.local_flow_control_window(self.id), self._h2.max_outbound_frame_size)
-            if room <= 0:
-                await self.connection.changed.wait()
-                continue
-            self._h2.send_data(self.id, bytes(view[:room]))
-            view = view[room:]
-            await self.connection.flush()
+            room = min(self._h2.local_flow_control_window(self.id), self._h2.max_outbound_frame_size, len(data))
+            if room > 0:
+                break
+            await self.connection.changed.wait()
+        self._h2.send_data(self.id, bytes(data[:room]))
+        await self.connection.flush()
+        return room
 
     def reset(self) -> None:
         """Closing is to be a reset."""
         self._resets = True
+
+    async def reset_now(self) -> None:
+        """Forget it: nothing is read and nothing is written any more."""
+        self.ended = True
+        self.buffer.clear()
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self._h2.reset_stream(self.id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        await self.connection.flush()
+        self.changed.wake()
 
     async def aclose(self) -> None:
         if self.reset_by_client is None and not self.connection.lost:
@@ -161,13 +177,15 @@ class ServerConnection:
                 await self._stream.send(data)
 
     async def flush(self) -> None:
-        async with self._lock:
-            data = self.h2.data_to_send()
-            if data:
-                try:
-                    await self._stream.send(data)
-                except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                    self.lost = True
+        """Send what h2 has to send; in a shield, as half of it would be the end of the connection."""
+        with anyio.CancelScope(shield=True):
+            async with self._lock:
+                data = self.h2.data_to_send()
+                if data:
+                    try:
+                        await self._stream.send(data)
+                    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                        self.lost = True
 
     async def serve(self, tasks: anyio.abc.TaskGroup) -> None:
         self.h2.initiate_connection()

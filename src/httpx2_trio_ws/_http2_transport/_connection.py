@@ -96,9 +96,6 @@ class Connection:
         self._keepalive = None if interval is None else Keepalive(interval, timeout, now)
         self._pinged_at = math.inf
 
-    def __repr__(self) -> str:
-        return f"<HTTP/2 connection {self.number} to {self.origin}>"
-
     # -- what the pool asks --------------------------------------------------------------------
 
     @property
@@ -218,7 +215,7 @@ class Connection:
     # -- reading -------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> bool:
-        if not data:
+        if not data or self.error is not None:  # the streams have been told; they are told nothing more
             return False
         now = self.runtime.now()
         if self._keepalive is not None:

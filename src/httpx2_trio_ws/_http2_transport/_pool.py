@@ -58,6 +58,10 @@ class _Origin:
         return next((connection for connection in self.connections if connection.has_room), None)
 
 
+def _limit(value: int | None) -> float:
+    return math.inf if value is None else value
+
+
 class Pool:
     """The connections of one transport on one event loop.
 
@@ -69,7 +73,7 @@ class Pool:
         core: where connections come from, and their slots.
         options: of the connections.
         http1: HTTP/1.1 will do.
-        max_connections: how many there may be, to all origins; ``None`` for any number.
+        limits: how many there may be, to all origins, and how many of them idle.
     """
 
     def __init__(
@@ -79,13 +83,14 @@ class Pool:
         options: ConnectionOptions,
         *,
         http1: bool,
-        max_connections: int | None,
+        limits: httpx2.Limits,
     ) -> None:
         self._runtime = runtime
         self._core = core
         self._options = options
         self._http1 = http1
-        self._max_connections = math.inf if max_connections is None else max_connections
+        self._max_connections = _limit(limits.max_connections)
+        self._max_idle = _limit(limits.max_keepalive_connections)
         self._origins: dict[tuple[Any, ...], _Origin] = {}
         self._ending: set[Connection] = set()
 
@@ -112,9 +117,9 @@ class Pool:
                 return told
             if told is _Word.HTTP1:
                 return await self.over_http1(request)
-            response = await self._dial(origin, request)
-            if response is not None:
-                return response
+            got = await self._dial(origin, request)
+            if got is not None:
+                return got
 
     async def over_http1(self, request: httpx2.Request) -> httpx2.Response:
         """The answer to a request over HTTP/1.1."""
@@ -207,6 +212,16 @@ class Pool:
         for origin in list(self._origins.values()):
             if origin.waiting:
                 self._serve(origin)
+        if not connection.sessions:
+            self._trim()
+
+    def _trim(self) -> None:
+        """Keep no more idle connections than there may be."""
+        idle = [connection for connection in self.connections if connection.has_room and not connection.sessions]
+        while len(idle) > self._max_idle:
+            oldest = idle.pop(0)
+            self._forget(oldest)
+            oldest.close()
 
     def _forget(self, connection: Connection) -> None:
         for origin in self._origins.values():
@@ -215,8 +230,11 @@ class Pool:
 
     # -- dialling ------------------------------------------------------------------------------
 
-    async def _dial(self, origin: _Origin, request: httpx2.Request) -> httpx2.Response | None:
-        """Get a connection, for all who wait; or the answer, if the server chose HTTP/1.1 for it."""
+    async def _dial(self, origin: _Origin, request: httpx2.Request) -> Connection | httpx2.Response | None:
+        """Get a connection, for all who wait; or the answer, if the server chose HTTP/1.1 for it.
+
+        ``None`` is neither: the request is to wait like all others.
+        """
         try:
             return await self._connect(origin, request)
         except httpx2.TransportError as exc:
@@ -229,7 +247,7 @@ class Pool:
             origin.is_dialling = False
             self._serve(origin)
 
-    async def _connect(self, origin: _Origin, request: httpx2.Request) -> httpx2.Response | None:
+    async def _connect(self, origin: _Origin, request: httpx2.Request) -> Connection | httpx2.Response | None:
         def on_http1() -> None:
             origin.http1_until = self._runtime.now() + _HTTP1_FOR
             self._serve(origin)
@@ -252,7 +270,9 @@ class Pool:
             raise
         if connection.takes_websockets:
             origin.connections.append(connection)
-            connection.release()  # those who wait are served, the one who dialled among them
+            if connection.sessions <= connection.max_sessions:
+                return connection
+            connection.release()
         else:
             await connection.aclose()
             if not self._http1:

@@ -132,11 +132,10 @@ class HTTP2Stream:
             self.fail(httpcore2.RemoteProtocolError(f"the server reset the stream with {error_name(code)}"))
 
     def fail(self, error: Exception) -> None:
-        """Nothing more comes, and nothing goes."""
-        if self._error is None:
-            self._error = error
-            self._connection.forget(self.http2)
-            self._notify()
+        """Nothing more comes, and nothing goes. Called once at most: the connection has forgotten it by now."""
+        self._error = error
+        self._connection.forget(self.http2)
+        self._notify()
 
     def _notify(self) -> None:
         if self._changed is not None:
@@ -178,7 +177,7 @@ class HTTP2Stream:
         return bool(self._buffer)
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
-        """Call ``take`` with what arrives, and with ``b""`` at the end, until that returns false.
+        """Call ``take`` with what arrives, until that returns false, or with ``b""`` at the end.
 
         Always a checkpoint. Raises :exc:`CarrierError`, and what ``take`` raises.
         """
@@ -192,8 +191,8 @@ class HTTP2Stream:
             elif self._error is not None:
                 raise CarrierError("reading from the connection failed") from self._error
             elif self.http2.ended:
-                if not take(b""):
-                    return
+                take(b"")
+                return
             elif await self._hand_over_to(take):
                 return
 

@@ -115,9 +115,8 @@ class HTTP2Transport(httpx2.AsyncBaseTransport):
         loop, runtime, backend = self._loop_of_caller()
         if self._pool is None:
             self._loop = loop
-            limit = self._limits.max_connections
             core = self._make_core(backend)
-            self._pool = Pool(runtime, core, self._options, http1=self._http1, max_connections=limit)
+            self._pool = Pool(runtime, core, self._options, http1=self._http1, limits=self._limits)
         elif loop is not self._loop:
             raise RuntimeError(
                 "this HTTP2Transport belongs to another event loop, on which it was first used; make one for each"
@@ -142,12 +141,13 @@ class HTTP2Transport(httpx2.AsyncBaseTransport):
                     "HTTP/2 by prior knowledge does not go through an HTTP proxy: use wss://, a SOCKS proxy or http1=True",
                     request=request,
                 )
+        headers = HTTP2.section(request)
         for _ in range(_ATTEMPTS):
             got = await pool.reserve(request)
             if isinstance(got, httpx2.Response):
                 return got
             try:
-                return await self._ask(got, request)
+                return await self._ask(got, headers, request)
             except UnprocessedError:
                 continue
         raise httpx2.RemoteProtocolError(
@@ -155,12 +155,9 @@ class HTTP2Transport(httpx2.AsyncBaseTransport):
             request=request,
         )
 
-    async def _ask(self, connection: Connection, request: httpx2.Request) -> httpx2.Response:
-        try:
-            headers = HTTP2.section(request)
-        except BaseException:
-            connection.release()
-            raise
+    async def _ask(
+        self, connection: Connection, headers: list[tuple[bytes, bytes]], request: httpx2.Request
+    ) -> httpx2.Response:
         stream = connection.open_stream(headers)
         try:
             with httpx2_errors(request):
