@@ -21,7 +21,10 @@ import trio
 from ._handshake._steps import NO_TUNNEL, UNREACHABLE, failure, reason
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Generator, Iterable
+
+    from httpx2._types import CertTypes
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_ANSWER = 65536
@@ -194,6 +197,18 @@ class Backend(httpcore2.SyncBackend):
             stream.close()
             raise
         return stream
+
+
+def pool_options(
+    verify: ssl.SSLContext | str | bool, cert: CertTypes | None, trust_env: bool, limits: httpx2.Limits
+) -> dict[str, Any]:
+    """What a pool of httpcore2's is made with, as httpx2 makes one."""
+    return {
+        "ssl_context": httpx2.create_ssl_context(verify, cert, trust_env),
+        "max_connections": limits.max_connections,
+        "max_keepalive_connections": limits.max_keepalive_connections,
+        "keepalive_expiry": limits.keepalive_expiry,
+    }
 
 
 def to_httpcore2(request: httpx2.Request) -> httpcore2.Request:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import httpcore2
 import httpx2
 
-from ._tunnel import AsyncBackend, Backend, Tunnels, as_httpx2, from_httpcore2, to_httpcore2
+from ._tunnel import AsyncBackend, Backend, Tunnels, as_httpx2, from_httpcore2, pool_options, to_httpcore2
 
 if TYPE_CHECKING:
     import ssl
@@ -62,13 +62,8 @@ class AsyncTunnelTransport(httpx2.AsyncBaseTransport):
         trust_env: bool = True,
         limits: httpx2.Limits = _LIMITS,
     ) -> None:
-        self._pool = httpcore2.AsyncConnectionPool(
-            network_backend=AsyncBackend(Tunnels(proxy)),
-            ssl_context=httpx2.create_ssl_context(verify, cert, trust_env),
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-        )
+        backend, options = AsyncBackend(Tunnels(proxy)), pool_options(verify, cert, trust_env, limits)
+        self._pool = httpcore2.AsyncConnectionPool(network_backend=backend, **options)
 
     async def __aenter__(self) -> Self:
         """Enter; :meth:`aclose` is called when the block is left."""
@@ -125,13 +120,8 @@ class TunnelTransport(httpx2.BaseTransport):
         trust_env: bool = True,
         limits: httpx2.Limits = _LIMITS,
     ) -> None:
-        self._pool = httpcore2.ConnectionPool(
-            network_backend=Backend(Tunnels(proxy)),
-            ssl_context=httpx2.create_ssl_context(verify, cert, trust_env),
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
-        )
+        backend, options = Backend(Tunnels(proxy)), pool_options(verify, cert, trust_env, limits)
+        self._pool = httpcore2.ConnectionPool(network_backend=backend, **options)
 
     def __enter__(self) -> Self:
         """Enter; :meth:`close` is called when the block is left."""

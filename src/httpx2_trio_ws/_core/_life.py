@@ -43,6 +43,7 @@ from httpx2_trio_ws._exceptions import (
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._options import SessionOptions
+    from httpx2_trio_ws._protocol import Connection
 
 # When the session is cancelled, a close frame on a carrier that cannot write without waiting is given so many seconds.
 FAREWELL = 0.1
@@ -134,6 +135,13 @@ class Life:
         if self.receiving is not None:
             return Do.NOTHING
         return self._end(WebSocketDisconnect(code, reason), now) | Do.DISCARD_OUT
+
+    def heard(self, connection: Connection, now: float) -> Do:
+        """What was just received has been read: it may have ended the session."""
+        failure, peer_close = connection.failure, connection.peer_close
+        if failure is not None:
+            return self.peer_violated(failure.code, failure.reason, now)
+        return Do.NOTHING if peer_close is None else self.peer_closed(int(peer_close.code), peer_close.reason, now)
 
     def peer_violated(self, code: int, reason: str, now: float) -> Do:
         """The peer broke the protocol, and has been told so."""

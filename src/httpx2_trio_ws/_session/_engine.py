@@ -323,11 +323,7 @@ class Engine:
 
     def _notice_end(self) -> None:
         """End the session if what was just received does."""
-        failure, peer_close = self.connection.failure, self.connection.peer_close
-        if failure is not None:
-            self._do(self.life.peer_violated(failure.code, failure.reason, self.runtime.now()))
-        elif peer_close is not None:
-            self._do(self.life.peer_closed(int(peer_close.code), peer_close.reason, self.runtime.now()))
+        self._do(self.life.heard(self.connection, self.runtime.now()))
 
     def write_failed(self, exc: CarrierError) -> None:
         """Nothing can be sent any more."""

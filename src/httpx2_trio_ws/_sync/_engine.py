@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from ._reader import CloseOrder, ControlOrder, Reader
 
 if TYPE_CHECKING:
-    import httpx2
-    from websockets.extensions.permessage_deflate import PerMessageDeflate
-
-    from httpx2_trio_ws._core._watch import Watch
     from httpx2_trio_ws._exceptions import WebSocketException
-    from httpx2_trio_ws._options import SessionOptions
-    from httpx2_trio_ws._protocol import Connection
 
-    from ._carrier import Carrier
     from ._pings import Ping
 
 
 class Engine(Reader):
     """The reader and its thread. The session's calls are in :mod:`._session`."""
-
-    def __init__(
-        self,
-        response: httpx2.Response,
-        carrier: Carrier,
-        connection: Connection,
-        deflate: PerMessageDeflate | None,
-        options: SessionOptions,
-        *,
-        watch: Watch,
-    ) -> None:
-        super().__init__(response, carrier, connection, deflate, options, watch=watch)
-        self._thread = threading.Thread(target=self.run, name="WebSocket reader", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""

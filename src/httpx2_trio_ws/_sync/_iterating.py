@@ -31,21 +31,10 @@ class Iterating:
     @overload
     def receive_json(self, loads: Callable[[str | bytes], T], *, timeout: float | None = None) -> T: ...
     def receive_json(self, loads: Callable[[str | bytes], Any] = json.loads, *, timeout: float | None = None) -> Any:
-        """Receive the next message, text or binary, and parse it.
-
-        What cannot be parsed has been received all the same, and the next call gets the next message.
-
-        Args:
-            loads: called with the message; what it returns is returned, what it raises is raised.
-            timeout: as for :meth:`receive`.
+        """Receive the next message, text or binary, and parse it. As :meth:`httpx2_trio_ws.WebSocketSession.receive_json`.
 
         Raises:
-            json.JSONDecodeError: it is not JSON; the text is in the exception's ``doc``.
-            UnicodeDecodeError: it is binary, and neither UTF-8 nor UTF-16 nor UTF-32; the bytes are in the
-                exception's ``object``. As the one before, it is a :exc:`ValueError`.
-            ValueError: it has an integer of more digits than :func:`sys.get_int_max_str_digits` says.
-            RecursionError: it is nested too deep.
-            TypeError: ``loads`` cannot be called; nothing has been received. Else as :meth:`receive`.
+            TimeoutError: no message came in time; ``timeout`` is as for :meth:`receive`.
         """
         check_loads(loads)
         return loads(self.receive(timeout))

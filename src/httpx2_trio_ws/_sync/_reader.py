@@ -87,6 +87,7 @@ class Reader:
         self.done = Signal()
         #: Whoever has it ends the session: the reader, or who could not start it.
         self.claim = threading.Lock()
+        self._thread = threading.Thread(target=self.run, name="WebSocket reader", daemon=True)
         self._response = response
         self._carrier = carrier
         self._options = options
@@ -243,7 +244,7 @@ class Reader:
             self.messages_received += len(messages)
             self.inbox.put(messages)
         if connection.failure is not None or connection.peer_close is not None:
-            self._notice_end()
+            self._tell(self.life.heard, self.connection)
         if connection.has_part and not self.life.closed_here and not self.inbox.room and self.inbox.pause():
             self._paused = True
             self.consumer_wait.start()
@@ -326,14 +327,6 @@ class Reader:
         if do:
             self._hurry()
         return do
-
-    def _notice_end(self) -> None:
-        """The peer has closed, or broken the protocol: that ends the session, unless something else has."""
-        failure, peer_close = self.connection.failure, self.connection.peer_close
-        if failure is not None:
-            self._tell(self.life.peer_violated, failure.code, failure.reason)
-        elif peer_close is not None:
-            self._tell(self.life.peer_closed, int(peer_close.code), peer_close.reason)
 
     def _lost(self, cause: BaseException | None) -> None:
         """Nothing more will be received, and there is nothing to wait for."""

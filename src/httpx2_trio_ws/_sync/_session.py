@@ -176,21 +176,7 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
         *,
         dumps: Callable[[Any], str | bytes] | None = None,
     ) -> None:
-        """Send ``data`` as JSON, in a text or a binary message.
-
-        Args:
-            data: what is to be serialised.
-            mode: the kind of message.
-            dumps: called with ``data``, it returns the JSON as ``str``, or as ``bytes``, which for text must be UTF-8.
-                ``None`` is :func:`json.dumps`, without spaces and with all characters as they are, lone surrogates
-                apart: those are escaped. It writes ``NaN`` and ``Infinity``, which :func:`json.loads` reads, but which
-                are no JSON (RFC 8259 §6); ``partial(json.dumps, allow_nan=False)`` refuses them.
-
-        Raises:
-            ValueError: ``mode`` is neither ``"text"`` nor ``"binary"``, or ``data`` refers to itself.
-            TypeError: ``data`` cannot be serialised, or ``dumps`` returns something else.
-            RecursionError: it is nested too deep. Else what ``dumps`` raises, and as :meth:`send_text`.
-        """
+        """Send ``data`` as JSON, in a text or a binary message. As :meth:`httpx2_trio_ws.WebSocketSession.send_json`."""
         self._send(encode_json(data, mode, dumps), text=mode == "text")
 
     def _send(self, payload: bytes, *, text: bool) -> None:
