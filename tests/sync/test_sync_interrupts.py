@@ -102,10 +102,49 @@ def test_receiving_when_there_is_nothing() -> None:
         peer.begin(peer.answer_close)
 
 
+def first_of(ws: SyncWebSocketSession) -> object:
+    for message in ws:
+        return message
+    raise AssertionError
+
+
+def first_of_texts(ws: SyncWebSocketSession) -> object:
+    for message in ws.iter_text():
+        return message
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "receive",
+    [
+        lambda ws: ws.receive(),
+        lambda ws: ws.receive_text(timeout=0),
+        lambda ws: ws.receive_json(str),
+        first_of,
+        first_of_texts,
+    ],
+    ids=["receive", "receive_text", "receive_json", "for", "iter_text"],
+)
+def test_receiving_messages_that_are_there(receive: Callable[[SyncWebSocketSession], object]) -> None:
+    """Each is received, in order; and reading, which had paused, goes on."""
+    with played(compression=None, queue_size=2) as (ws, peer):
+        for interrupted in interrupts():
+            peer.send(*(text(str(number)) for number in range(5)))
+            eventually(lambda: ws._inbox.resume_at >= 0)
+            received: list[object] = []
+            with interrupted:
+                received.append(receive(ws))
+                received.append(receive(ws))
+            while len(received) < 5:
+                received.append(ws.receive(timeout=LONG))
+            assert received == ["0", "1", "2", "3", "4"]
+        peer.begin(peer.answer_close)
+
+
 def test_receiving_when_a_message_comes() -> None:
     """It was handed to the call that ends: it is put back, before those after it."""
     with played(compression=None) as (ws, peer):
-        for number, interrupted in enumerate(interrupts("_inbox.py", "_waiting.py")):
+        for number, interrupted in enumerate(interrupts("_inbox.py", "_waiting.py", "_session.py", "_outbox.py")):
 
             def send(first: str) -> None:
                 until = time.monotonic() + 0.05
@@ -129,7 +168,7 @@ def test_a_message_that_is_put_back_goes_to_another_thread_that_waits() -> None:
     with played() as (ws, peer):
         other = Task(ws.receive)
         eventually(lambda: ws._inbox._receivers)
-        ws._inbox._put_back("back")
+        ws._inbox.put_back("back")
         assert other.result() == "back"
         peer.begin(peer.answer_close)
 

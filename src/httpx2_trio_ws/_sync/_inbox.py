@@ -4,13 +4,16 @@ At most one of the two is there: a message goes to the thread that has waited lo
 waits. The queue is bounded by count and by size. When it is full, the reader stops reading, so that TCP pushes back
 on the peer, and goes on when it is half empty.
 
-A message that is there is taken by ``messages.popleft()``, in one step and without the lock.
+A message that is there is taken by a loop over :attr:`Inbox.oldest`, in one step and without the lock: Python looks for
+Ctrl-C after a call, ``popleft()`` for one, and not between a loop's iterator and its variable. So that is left in the queue
+or is in the variable.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._watermarks import LARGEST, MAX_SIZE, resume_at, size_of
@@ -18,7 +21,7 @@ from httpx2_trio_ws._core._watermarks import LARGEST, MAX_SIZE, resume_at, size_
 from ._waiting import Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from httpx2_trio_ws._core._life import Life
     from httpx2_trio_ws._exceptions import WebSocketException
@@ -43,7 +46,17 @@ class Inbox:
         wake: wakes the reader.
     """
 
-    __slots__ = ("_life", "_max_messages", "_receivers", "_size_at_most", "_wake", "lock", "messages", "resume_at")
+    __slots__ = (
+        "_life",
+        "_max_messages",
+        "_receivers",
+        "_size_at_most",
+        "_wake",
+        "lock",
+        "messages",
+        "oldest",
+        "resume_at",
+    )
 
     def __init__(self, max_messages: int, wake: Callable[[], None], life: Life) -> None:
         self._life = life
@@ -56,6 +69,8 @@ class Inbox:
         #: The messages that wait, oldest first. Whoever takes one calls :meth:`taken` when no more than
         #: :attr:`resume_at` are left.
         self.messages: deque[Message] = deque()
+        #: Takes one of them at a time; raises :exc:`IndexError` if there is none.
+        self.oldest: Iterator[Message] = map(deque.popleft, repeat(self.messages))
         #: Reading goes on when so few are left; -1 while it has not stopped.
         self.resume_at = -1
 
@@ -80,7 +95,7 @@ class Inbox:
             late = not receiver.wait(seconds) and self._give_up(receiver)
         except BaseException:
             if not self._give_up(receiver):
-                self._put_back(receiver.message)
+                self.put_back(receiver.message)
             raise
         if late:
             raise TimeoutError(f"no message came within {seconds} s")
@@ -94,12 +109,13 @@ class Inbox:
                 self._receivers.remove(receiver)
             return waits
 
-    def _put_back(self, message: Message | None) -> None:
-        """Ctrl-C came when the thread had been handed ``message``."""
+    def put_back(self, message: Message | None) -> None:
+        """Ctrl-C came when the thread had ``message``."""
         if message is not None:
             with self.lock:
                 self.messages.appendleft(message)
                 self._hand_out()
+            self._wake()  # it may have come before the reader was told that there is room
 
     def _hand_out(self) -> None:
         messages, receivers = self.messages, self._receivers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from httpx2_trio_ws._core._json import check_loads
@@ -11,6 +10,8 @@ from httpx2_trio_ws._exceptions import QUIET_ENDS, WebSocketDisconnect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ._inbox import Inbox
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ class Iterating:
     __slots__ = ()
 
     if TYPE_CHECKING:
+        _inbox: Inbox
 
         def receive(self, timeout: float | None = None) -> str | bytes: ...
         def receive_text(self, timeout: float | None = None) -> str: ...
@@ -37,7 +39,14 @@ class Iterating:
             TimeoutError: no message came in time; ``timeout`` is as for :meth:`receive`.
         """
         check_loads(loads)
-        return loads(self.receive(timeout))
+        message = self.receive(timeout)
+        try:
+            return loads(message)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C
+            self._inbox.put_back(message)
+            raise
 
     def __iter__(self) -> Self:
         return self
@@ -57,11 +66,11 @@ class Iterating:
         Iteration ends when the peer closes with 1000, 1001 or no code. What it raises else does not end it:
         ``next()`` goes on.
         """
-        return _Messages(partial(self.receive_text, timeout))
+        return _Messages(lambda: self.receive_text(timeout))
 
     def iter_bytes(self, timeout: float | None = None) -> Iterator[bytes]:
         """Iterate over messages, each as from :meth:`receive_bytes`; else as :meth:`iter_text`."""
-        return _Messages(partial(self.receive_bytes, timeout))
+        return _Messages(lambda: self.receive_bytes(timeout))
 
     @overload
     def iter_json(self, *, timeout: float | None = None) -> Iterator[Any]: ...
@@ -72,11 +81,14 @@ class Iterating:
     ) -> Iterator[Any]:
         """Iterate over messages, each as from :meth:`receive_json`; else as :meth:`iter_text`."""
         check_loads(loads)
-        return _Messages(partial(self.receive_json, loads, timeout=timeout))
+        return _Messages(lambda: self.receive_json(loads, timeout=timeout))
 
 
 class _Messages(Generic[T]):
-    """Iterates over what a receiving call returns. A generator would end with its first error."""
+    """Iterates over what a receiving call returns. A generator would end with its first error.
+
+    The call is written in Python, after which no Ctrl-C comes that would lose what it returned.
+    """
 
     __slots__ = ("_receive",)
 

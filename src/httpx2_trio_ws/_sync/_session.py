@@ -90,20 +90,27 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
         """
         if timeout is not None:
             check_timeout(timeout)
-        messages = self._messages
+        inbox = self._inbox
+        message = None
         try:
-            message = messages.popleft()
+            for message in inbox.oldest:  # noqa: B007 (one, in one step)
+                break
+            if len(self._messages) <= inbox.resume_at:
+                inbox.taken()
         except IndexError:
-            message = None
-        if message is None:
-            return self._receive_later(timeout)
-        if len(messages) <= self._inbox.resume_at:
-            self._inbox.taken()
-        return message
+            pass
+        except BaseException:  # Ctrl-C
+            inbox.put_back(message)
+            raise
+        return self._receive_later(timeout) if message is None else message
 
     def _receive_later(self, timeout: float | None) -> str | bytes:
         message = self._inbox.wait(timeout)
-        self._outbox.calm()
+        try:
+            self._outbox.calm()
+        except BaseException:  # Ctrl-C
+            self._inbox.put_back(message)
+            raise
         if message is None:
             self._engine.raise_ended(self._inbox.error)
         return message
@@ -115,9 +122,10 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
             WebSocketInvalidTypeReceived: it is binary; the exception has it. Else as :meth:`receive`.
         """
         message = self.receive(timeout)
-        if not isinstance(message, str):
-            raise WebSocketInvalidTypeReceived(message)
-        return message
+        match message:  # isinstance() is a call: after one, Ctrl-C may come
+            case str():
+                return message
+        raise WebSocketInvalidTypeReceived(message)
 
     def receive_bytes(self, timeout: float | None = None) -> bytes:
         """Receive the next message, which must be binary.
@@ -126,9 +134,10 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
             WebSocketInvalidTypeReceived: it is text; the exception has it. Else as :meth:`receive`.
         """
         message = self.receive(timeout)
-        if not isinstance(message, bytes):
-            raise WebSocketInvalidTypeReceived(message)
-        return message
+        match message:  # as in receive_text()
+            case bytes():
+                return message
+        raise WebSocketInvalidTypeReceived(message)
 
     # -- sending -------------------------------------------------------------------------------
 
