@@ -32,6 +32,10 @@ os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, sorted(PYENV
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 NEWEST = next((version for version in reversed(PYTHONS) if shutil.which(f"python{version}")), PYTHONS[-1])
+# The one that branches are counted on. Some tests of the blocking session need sys.monitoring, which came with it.
+COVERED = "3.12"
+# Tests wait more than they compute: so many at a time keep two cores busy.
+AT_ONCE = ("-n", "4")
 SCHEMAS = {
     "vendor.readthedocs": [".readthedocs.yaml"],
     "vendor.github-workflows": [".github/workflows/checks.yml"],
@@ -79,7 +83,7 @@ def check(session: nox.Session) -> None:
     slow = [f"--ignore=tests/{name}" for name in SLOW_TESTS if Path("tests", name).exists()]
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
     lanes = [
-        [["pytest", "-q", "-o", f"cache_dir={tmp / 'pytest'}", *slow]],
+        [["pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *slow]],
         [["mypy", f"--cache-dir={tmp / 'mypy'}"], ["pyright", "--pythonpath", python], SPHINX],
     ]
     # One lane for each of two cores. A command's output is shown if it fails.
@@ -119,17 +123,18 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, tags=REST)
 def tests(session: nox.Session) -> None:
-    """Run the tests; every line and every branch of the package must be run."""
+    """Run the tests; on one Python, every line and every branch of the package must be run."""
     install(session, "test")
     tmp = Path(session.create_tmp())
     env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    pytest = ("pytest", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
+    pytest = ("pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
     # What is left out has sessions of its own.
     left_out = [f"--ignore=tests/{name}" for name in ("hostile", "real", "test_growth.py", "test_soak.py")]
     env["CONTRACT_RUNTIMES"] = "trio"
-    session.run(*pytest, *left_out, "--cov", "--cov-report=", "--cov-fail-under=0", env=env)
-    # Some tests of the blocking session need sys.monitoring, which came with 3.12.
-    if not session.posargs and session.python != "3.11":
+    if session.posargs or session.python != COVERED:
+        session.run(*pytest, *left_out, env=env)
+    else:
+        session.run(*pytest, *left_out, "--cov", "--cov-report=", "--cov-fail-under=0", env=env)
         session.run("coverage", "report", env=env)
 
 
@@ -142,7 +147,7 @@ def prereleases(session: nox.Session) -> None:
     session.run("python", "-c", "import httpx2_trio_ws")  # says what is missing, if anything is
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
     session.run(
-        "pytest", "-q", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}", *(session.posargs or ["tests"]), env=env
+        "pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *(session.posargs or ["tests"]), env=env
     )
 
 
@@ -154,7 +159,7 @@ def oldest(session: nox.Session) -> None:
     versions.remove(websockets)
     tmp = Path(session.create_tmp())
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    pytest = ["pytest", "-q", "-n", "auto", "-o", f"cache_dir={tmp / 'pytest'}"]
+    pytest = ["pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}"]
     # Most of the tests' servers need a later websockets. What this project uses of it has tests without servers.
     session.install(".", *versions, *nox.project.dependency_groups(GROUPS, "test"))
     # Left out is what takes long and finds mistakes of ours rather than of a version, and what is run below.
