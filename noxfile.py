@@ -146,9 +146,7 @@ def prereleases(session: nox.Session) -> None:
     session.install("--pre", "--upgrade", "anyio", "httpcore2", "httpx2", "trio", "websockets")
     session.run("python", "-c", "import httpx2_trio_ws")  # says what is missing, if anything is
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    session.run(
-        "pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *(session.posargs or ["tests"]), env=env
-    )
+    session.run("pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *(session.posargs or ["tests"]), env=env)
 
 
 @nox.session(python=PYTHONS[0], tags=REST)
