@@ -74,8 +74,21 @@ class Peer:
 
     async def receive(self) -> Frame:
         """The next frame; EOFError at the end. Half a frame before the end is in the error's text."""
+        received, fin = await self.receive_fragment()
+        assert fin, "the client fragments only what it sends in parts"
+        return received
+
+    async def receive_message(self) -> bytes:
+        """The payload of the next message, and no other frame before its end."""
+        payload, fin = b"", False
+        while not fin:
+            received, fin = await self.receive_fragment()
+            payload += received.payload
+        return payload
+
+    async def receive_fragment(self) -> tuple[Frame, bool]:
+        """The next frame, and whether it is its message's last."""
         first, second = await self._exactly(2)
-        assert first & 0x80, "the client does not fragment"
         assert second & 0x80, "the client masks"
         length = second & 0x7F
         if length == 126:
@@ -86,7 +99,7 @@ class Peer:
         masked = await self._exactly(length)
         repeated = (key * (length // 4 + 1))[:length]
         payload = int.from_bytes(masked) ^ int.from_bytes(repeated)
-        return Frame(first & 0x0F, payload.to_bytes(length))
+        return Frame(first & 0x0F, payload.to_bytes(length)), bool(first & 0x80)
 
     async def frames(self) -> list[Frame]:
         """All frames until the end of the connection, which must come between two frames."""

@@ -104,6 +104,8 @@ PUBLIC = [
     "FrameInfo",
     "Instrument",
     "Merged",
+    "MessageReader",
+    "MessageWriter",
     "Multiplexer",
     "OpenOptions",
     "PongWaiter",
@@ -134,7 +136,7 @@ PUBLIC = [
 MULTIPLEX = ["Merged", "Multiplexer", "SourceEnded", "Subscription", "SubscriptionOverflow", "merge", "multiplex"]
 SYNC = sorted(
     {*PUBLIC, "SyncPongWaiter", "SyncWebSocketSession"}
-    - {"PongWaiter", "WebSocketSession", "WebSocketStream", "connect_websocket"}
+    - {"MessageReader", "MessageWriter", "PongWaiter", "WebSocketSession", "WebSocketStream", "connect_websocket"}
     - set(MULTIPLEX)
 )
 TESTING = [

@@ -79,6 +79,11 @@ async def test_seconds(name: str) -> None:
         await refused(ValueError, f"{name} must be more than 0, not 0", **{name: 0})
 
 
+async def test_large_messages() -> None:
+    for wrong in (1, None, "no"):
+        await refused(TypeError, "stream_large_messages must be a bool, not", stream_large_messages=wrong)
+
+
 async def test_compression() -> None:
     for wrong in ("gzip", True, ""):
         await refused(ValueError, 'compression is "deflate", .* or None, not ', compression=wrong)
@@ -118,7 +123,9 @@ def test_values_at_the_border() -> None:
     handshake, session = parse_options(options)
     assert handshake.handshake_timeout_seconds is None
     assert handshake.compression is None
-    assert session == SessionOptions(None, 1, None, None, 0, 0)
+    keepalive: Any = dict.fromkeys(("keepalive_ping_interval_seconds", "keepalive_ping_timeout_seconds"))
+    ending: Any = dict.fromkeys(("close_timeout_seconds", "failure_grace_seconds"), 0)
+    assert session == SessionOptions(max_message_size_bytes=None, queue_size=1, **keepalive, **ending)
     endless: Any = dict.fromkeys(SECONDS, math.inf)
     assert parse_options(endless)[1].failure_grace_seconds == math.inf
 

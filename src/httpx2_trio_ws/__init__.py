@@ -28,6 +28,7 @@ from ._instruments import Instrument
 from ._options import OpenOptions
 from ._protocol import FrameInfo
 from ._session._pings import PongWaiter
+from ._session._streaming import MessageReader, MessageWriter
 from ._trio import WebSocketSession, WebSocketStream, connect_websocket, open_websocket, open_websocket_url
 from .multiplex import Merged, Multiplexer, SourceEnded, Subscription, SubscriptionOverflow, merge, multiplex
 from .reconnect import Backoff, RetryPolicy, reconnect
@@ -40,6 +41,8 @@ __all__ = [
     "FrameInfo",
     "Instrument",
     "Merged",
+    "MessageReader",
+    "MessageWriter",
     "Multiplexer",
     "OpenOptions",
     "PongWaiter",

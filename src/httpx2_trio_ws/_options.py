@@ -53,7 +53,14 @@ class OpenOptions(TypedDict, total=False):
     max_message_size_bytes: int | None
     """The largest message to receive, in bytes after inflation. Default 1 MiB; ``None`` is no limit.
 
-    A peer that sends more is told 1009, and :exc:`WebSocketProtocolError` is raised.
+    A peer that sends more is told 1009, and :exc:`WebSocketProtocolError` is raised. The limit does not apply to a message
+    that :meth:`receive_stream` waits for.
+    """
+    stream_large_messages: bool
+    """What becomes of a message over ``max_message_size_bytes`` that nobody waits for. Default false: it is refused.
+
+    If true, it waits, little of it held and the rest not read, until :meth:`receive_stream` takes it in parts; a call that
+    wants it whole refuses it, with 1009.
     """
     queue_size: int
     """How many received messages to hold for the application before reading stops. Default 512."""
@@ -106,6 +113,7 @@ class SessionOptions:
     """How the session behaves once it is open."""
 
     max_message_size_bytes: int | None = 2**20
+    stream_large_messages: bool = False
     queue_size: int = 512
     keepalive_ping_interval_seconds: float | None = 20
     keepalive_ping_timeout_seconds: float | None = 20
@@ -116,6 +124,8 @@ class SessionOptions:
     def __post_init__(self) -> None:
         if self.max_message_size_bytes is not None:
             _check_count("max_message_size_bytes", self.max_message_size_bytes)
+        if not isinstance(self.stream_large_messages, bool):
+            raise TypeError(f"stream_large_messages must be a bool, not {self.stream_large_messages!r}")
         _check_count("queue_size", self.queue_size)
         for name in ("keepalive_ping_interval_seconds", "keepalive_ping_timeout_seconds"):
             _check_seconds(name, getattr(self, name), none=True, zero=False)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .carriers import Handler
 
 #: What the contract may not ask of it: there is nothing to cancel with, no nursery, and no loop to take turns on.
-WITHOUT = {"cancellation", "groups", "order", "turns"}
+WITHOUT = {"cancellation", "groups", "order", "parts", "turns"}
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:

@@ -188,6 +188,56 @@ KeepsAllItReads
     empty_fragments_take_bounded_memory
 InflatesNothing
     what_does_not_inflate_is_refused a_message_that_comes_byte_by_byte a_peer_may_speak_first
+KeepsPartsToTheEnd
+    a_part_goes_out_before_the_next_is_made control_frames_go_between_the_parts
+SendsEachPartAsAMessage
+    a_flood_of_parts_does_not_starve_other_tasks
+SendsTheFirstPartOnly
+    parts_are_sent_as_one_message
+SendsLargeFragments
+    no_frame_of_a_message_in_parts_is_large
+SendsNoEmptyMessageInParts
+    an_empty_message_in_parts_is_sent_in_one_frame
+SendsInsideOfOthers
+    other_senders_wait_for_the_messages_end
+TakesAllParts
+    sending_in_parts_waits_while_the_peer_reads_nothing
+EndsWhatIsBrokenOff
+    an_error_breaks_a_message_off_with_1011 an_error_before_the_first_part_sends_nothing
+    a_cancelled_message_is_broken_off_with_1001
+TakesPartsWhenCancelled
+    a_cancelled_part_was_not_taken
+ForgetsPartsWhenItCloses
+    closing_inside_a_message_sends_what_was_taken
+SaysNothingOfWhatWasCutOff
+    a_message_that_the_session_cuts_off_is_not_left_in_silence
+TakesAnyPart
+    wrong_parts_are_refused_and_the_message_goes_on
+GivesPartsAtTheEnd
+    parts_are_received_as_they_arrive a_large_frame_is_received_as_it_arrives
+HoldsAllThatComes
+    what_is_not_taken_of_a_message_holds_up_the_peer
+LosesTheFirstPart
+    a_whole_message_is_one_part messages_in_parts_are_received_in_order
+    large_messages_may_wait_to_be_received_in_parts compressed_messages_go_both_ways_in_parts
+NeverSkips
+    the_rest_of_a_message_is_skipped_when_its_block_is_left
+EndsWhatWasCutOff
+    a_message_that_is_cut_off_does_not_end closing_ends_a_message_that_is_received
+RefusesLargeMessagesAtOnce
+    a_large_message_that_is_wanted_whole_is_refused
+KeepsItsPlaceWhenCancelled
+    waiting_for_a_message_in_parts_can_be_cancelled a_cancelled_task_gives_a_message_in_parts_to_the_next
+HandsOutToNobody
+    a_message_that_nobody_took_is_received_whole
+EntersBlocksAgain
+    a_block_of_parts_is_used_inside_and_once
+WaitsForItself
+    waiting_for_oneself_is_refused
+SharesAMessage
+    two_tasks_do_not_share_a_message
+CountsNoFragments
+    statistics_count_messages_in_parts
 LeavesATask
     leaving_normally_leaves_no_task_and_no_connection leaving_by_an_error_leaves_no_task_and_no_connection
     leaving_by_a_cancellation_leaves_no_task_and_no_connection

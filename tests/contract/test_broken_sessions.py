@@ -9,7 +9,7 @@ import pytest
 from httpx2_trio_ws.testing import check_session, session_checks
 from tests.virtual_time import run_virtual
 
-from . import defects_inside, defects_of_calls, defects_of_messages
+from . import defects_inside, defects_of_calls, defects_of_messages, defects_of_parts
 from .caught import CAUGHT
 from .defects import DEFECTS, Defective
 
@@ -33,7 +33,7 @@ def test_every_check_finds_a_defect() -> None:
 def test_every_defect_is_found() -> None:
     not_defects = {"Leaving"}
     assert set(CAUGHT) == set(DEFECTS) - not_defects
-    modules = {module.__name__ for module in (defects_inside, defects_of_calls, defects_of_messages)}
+    modules = {module.__name__ for module in (defects_inside, defects_of_calls, defects_of_messages, defects_of_parts)}
     assert {defect.__module__ for defect in DEFECTS.values()} == modules
 
 

@@ -44,7 +44,7 @@ class Loop:
 
 def receivers() -> Callable[[], Coroutine[Any, Any, object]]:
     runtime: Any = Loop()
-    return Inbox(runtime, 10).wait_message
+    return Inbox(runtime, Connection(), 10).wait_message
 
 
 def senders() -> Callable[[], Coroutine[Any, Any, object]]:

@@ -60,7 +60,7 @@ class Taker:
             if self._chance.random() < 0.5:
                 connection.open_up()
         if connection.incoming is not None and not connection.incoming.held:
-            if self._chance.random() < 0.4:
+            if self._chance.random() < 0.4 and connection.fits:
                 whole = connection.fold()
                 if whole is not None:
                     self.messages.append(whole)
@@ -93,7 +93,7 @@ class Taker:
 @check
 @given(strategies.scenarios(), st.integers(0, 2**32))
 def test_opened_up_or_not_a_stream_reads_the_same(scenario: Scenario, number: int) -> None:
-    scenario = replace(scenario, limit=None, actions=[])
+    scenario = replace(scenario, limit=None, actions=())
     expected = run_connection(scenario)
     connection = Connection(max_message_size=None, deflate=extension(scenario.deflate))
     taker = Taker(connection, random.Random(number))
@@ -216,7 +216,8 @@ def test_nobody_takes_it_and_it_is_too_large(fin: bool) -> None:
     connection.wanted = True
     connection.receive_data(frame(TEXT, b"too large", fin=fin)[:5] if fin else frame(TEXT, b"too", fin=False))
     connection.receive_data(b"" if fin else frame(CONTINUATION, b" large"))
-    assert connection.fold() is None
+    assert not connection.fits
+    connection.refuse()
     assert failure_code(connection) == 1009
 
 

@@ -15,14 +15,15 @@ class Statistics:
     """What a session has done so far.
 
     Attributes:
-        messages_sent: whole messages that were accepted by ``send()`` and its kin.
-        messages_received: whole messages that came; those that came after our own ``close()`` are not counted.
+        messages_sent: whole messages that were accepted by ``send()`` and its kin, and those sent in parts once their last
+            frame is made.
+        messages_received: whole messages that came, also those that are received in parts; those that came after our own ``close()`` are not counted.
         bytes_sent: what went over the connection after the handshake, framing and control frames included.
         bytes_received: likewise.
         queued_messages: messages that wait for ``receive()``, now.
         unsent_bytes: accepted by ``send()`` and not with the operating system yet, now.
         latency: the last round trip of a ping in seconds, or ``None``.
-        frames_sent: frames of the messages, one for each, and control frames.
+        frames_sent: frames of the messages, one for each that is not sent in parts, and control frames.
         frames_received: all frames of the messages, and control frames.
         pings_sent: keepalive's and the application's.
         pings_received: each was answered.
@@ -54,13 +55,14 @@ def statistics(
     connection: Connection, consumer_wait: Stopwatch, peer_wait: Stopwatch, *, sent: int, received: int, **others: Any
 ) -> Statistics:
     """The record, of whole messages sent and received and what only the session knows."""
+    received += connection.received_in_parts
     control_sent = connection.pings_sent + connection.pongs_sent
     control_received = connection.pings_received + connection.pongs_received
     close_sent, close_received = connection.close_frames
     return Statistics(
         messages_sent=sent,
         messages_received=received,
-        frames_sent=sent + control_sent + close_sent,
+        frames_sent=sent + connection.fragments_sent + control_sent + close_sent,
         frames_received=received + connection.fragments_received + control_received + close_received,
         pings_sent=connection.pings_sent,
         pings_received=connection.pings_received,

@@ -89,10 +89,13 @@ def watched_connection(options: SessionOptions, deflate: PerMessageDeflate | Non
     """A session's connection, and who tells its instruments."""
     watch = Watch([*options.instruments, *_logs()])
     size = options.max_message_size_bytes
-    if not watch.sees_frames:
-        return Connection(max_message_size=size, deflate=deflate), watch
-    received, sent = partial(watch.call, "frame_received"), partial(watch.call, "frame_sent")
-    return ObservedConnection(received, sent, max_message_size=size, deflate=deflate), watch
+    if watch.sees_frames:
+        received, sent = partial(watch.call, "frame_received"), partial(watch.call, "frame_sent")
+        connection: Connection = ObservedConnection(received, sent, max_message_size=size, deflate=deflate)
+    else:
+        connection = Connection(max_message_size=size, deflate=deflate)
+    connection.streams_large = options.stream_large_messages
+    return connection, watch
 
 
 # -- the log ---------------------------------------------------------------------------------------

@@ -17,10 +17,12 @@ HELD = 2**18
 class Incoming:
     """A message in the making, opened up: what has come of it may be taken, and no limit on its size applies."""
 
-    __slots__ = ("_partial", "ended", "held", "large", "skipped")
+    __slots__ = ("_partial", "counts", "ended", "held", "large", "skipped")
 
     def __init__(self, partial: PartialText | PartialBytes) -> None:
         self._partial = partial
+        #: It counts as received.
+        self.counts = True
         #: Its last byte has come.
         self.ended = False
         #: Somebody takes what comes of it. Until then, what follows it is not read.

@@ -19,7 +19,7 @@ Message = str | bytes
 class OpeningUp(Controlling):
     """This part of the receiving half of a connection."""
 
-    __slots__ = ("_message", "incoming", "news", "streams_large", "wanted")
+    __slots__ = ("_message", "incoming", "news", "received_in_parts", "streams_large", "wanted")
 
     def __init__(self, protocol: Protocol, limit: int) -> None:
         super().__init__(protocol, limit)
@@ -31,6 +31,8 @@ class OpeningUp(Controlling):
         self.news = False
         #: The message that begins next, and is not cut out whole, is to be opened up.
         self.wanted = False
+        #: Messages that had been opened up when they ended.
+        self.received_in_parts = 0
         #: A message over the limit is opened up, not refused.
         self.streams_large = False
 
@@ -61,6 +63,7 @@ class OpeningUp(Controlling):
         if ended:
             message.check_end()
             incoming.ended = True
+            self.received_in_parts += incoming.counts
             if incoming.held:
                 self.incoming = None
 
@@ -73,15 +76,17 @@ class OpeningUp(Controlling):
             self.incoming = None
         return incoming
 
-    def fold(self) -> Message | None:
-        """Nobody has taken anything of the message that was opened up, and it is wanted whole: return it, if it has come.
+    @property
+    def fits(self) -> bool:
+        """The message that has been opened up is, so far, no larger than a message may be."""
+        return self.incoming is not None and not self.incoming.large and self.incoming.size <= self._limit
 
-        If it is :attr:`Incoming.large`, the connection has failed.
-        """
-        incoming = self.incoming
+    def fold(self) -> Message | None:
+        """Of the message that was opened up, and :attr:`fits`, nobody has taken anything: return it whole, if it has come."""
+        incoming, self.incoming = self.incoming, None
         assert incoming is not None
-        if incoming.large or incoming.size > self._limit:
-            self._fail_as_too_big()
-            return None
-        self.incoming = None
         return incoming.take() if incoming.ended else None
+
+    def refuse(self) -> None:
+        """The message that has been opened up is wanted whole, and too large for that: the connection has failed."""
+        self._fail_as_too_big()

@@ -60,6 +60,11 @@ class Outgoing:
         self.size += len(chunk) + _FRAMING
         self._chunks.append(chunk)
 
+    def drop(self) -> None:
+        """Send nothing of what waits."""
+        self._chunks.clear()
+        self.size = 0
+
     def end_with(self, frame: bytes) -> None:
         """A close frame is to follow on what there is, whether or not the message is complete."""
         self._then = frame

@@ -86,6 +86,7 @@ class AsyncioRuntime(Runtime):
     cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
     is_cancelled: Callable[[], bool] = staticmethod(_is_cancelled)
+    current_task: Callable[[], object] = staticmethod(asyncio.current_task)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(anyio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(anyio.create_task_group)
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(_spawn_system_task)

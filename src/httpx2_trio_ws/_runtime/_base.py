@@ -79,6 +79,8 @@ class Runtime(Protocol):
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
     #: Whether :attr:`checkpoint_if_cancelled` might raise. It costs less than that.
     is_cancelled: Callable[[], bool]
+    #: The running task, to be compared with another.
+    current_task: Callable[[], object]
     sleep_until: Callable[[float], Awaitable[object]]
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]]
     #: Starts a task that belongs to no nursery: it outlives its caller, and catches what may be raised in it.

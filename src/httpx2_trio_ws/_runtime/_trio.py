@@ -39,6 +39,7 @@ class TrioRuntime(Runtime):
     is_cancelled: Callable[[], bool] = staticmethod(
         _is_cancelled if hasattr(trio.lowlevel.Task, "_cancel_status") else _may_be_cancelled
     )
+    current_task: Callable[[], object] = staticmethod(current_task)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = staticmethod(

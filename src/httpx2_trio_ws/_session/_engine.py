@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 # of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
 # The second, likewise, for the statistics.
 _STALL, _WAIT = 0.25, 0.001
-# A write of some bytes costs as much as gathering that many more.
-_WORTH_A_WRITE = 16384
 
 
 class Engine:
@@ -53,7 +51,7 @@ class Engine:
         self.connection = connection
         self.options = options
         self.watch = watch
-        self.inbox = Inbox(runtime, options.queue_size)
+        self.inbox = Inbox(runtime, connection, options.queue_size)
         self.outbox = Outbox(runtime, connection)
         self.pings = Pings(runtime, connection, self.outbox, watch)
         self.messages_received = 0
@@ -184,6 +182,8 @@ class Engine:
         if messages and not life.closed_here:
             self.messages_received += len(messages)
             inbox.put(messages)
+        if connection.news:
+            inbox.arrived()
         if connection.pongs:
             self.pings.answered()
         control = connection.control_to_send()
@@ -197,7 +197,8 @@ class Engine:
         return not (connection.has_input or outbox.control_size > HIGH_WATER or self._must_pause())
 
     def _must_pause(self) -> bool:  # not before a message comes that does not fit
-        return self.connection.has_part and not self.inbox.room and not self.life.closed_here
+        connection = self.connection
+        return connection.has_part and not self.life.closed_here and (not self.inbox.room or connection.is_full)
 
     async def _make_room(self) -> None:
         """Wait until there is room, and act on what was left. It may be interrupted while it waits, and called again."""
@@ -275,19 +276,7 @@ class Engine:
             peer_wait.since = None
             # Whoever waited for this may go on now, and find us awake if it sends more at once.
             await runtime.checkpoint()
-            await self._gather()
-
-    async def _gather(self) -> None:
-        """Let a burst go on until it is worth a write, or pauses; some turns at most."""
-        outbox = self.outbox
-        for _ in range(3):
-            gathered = outbox.size
-            in_a_burst = outbox.between_frames and not outbox.control_size and self.life.sending is None
-            if not in_a_burst or not 0 < gathered < _WORTH_A_WRITE:
-                return
-            await self.runtime.checkpoint()
-            if outbox.size == gathered:
-                return
+            await outbox.gather(self.life)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -297,6 +286,14 @@ class Engine:
         assert error is not None
         self.told()
         raise error._again()
+
+    def raise_no_message(self) -> NoReturn:
+        """Raise why there is none: the session has ended, or the next one is too large to be received whole."""
+        if self.life.receiving is None:
+            self.connection.refuse()
+            self.outbox.push_control(self.connection.control_to_send())
+            self._notice_end()
+        self.raise_ended(self.life.receiving)
 
     def told(self) -> None:
         """The user knows of a failure, or does not want to: it is not raised in the nursery."""

@@ -3,6 +3,9 @@
 ``idle`` is true while the send loop sleeps, or is not there, as there is nothing to write. Whoever sends then may write
 on its own (a *lone* message). Whoever sends while it is not, or very soon after a lone message and without having waited
 for anything of the session, is part of a *burst*, and leaves the message here.
+
+A message that is sent in parts has its turn like any other, which lasts until its last frame has been taken; all who send
+meanwhile wait for that.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from httpx2_trio_ws._core._frames import FrameQueue
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
 from httpx2_trio_ws._protocol import TEXT
 
+from ._inbox import MISUSED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from httpx2_trio_ws._protocol import Connection
+    from httpx2_trio_ws._core._life import Life
+    from httpx2_trio_ws._protocol import Connection, Outgoing
     from httpx2_trio_ws._runtime import Event, Runtime
 
 
@@ -26,16 +32,19 @@ if TYPE_CHECKING:
 _BURST = 100e-6
 # A queued message's size is its payload's and this, the framing of a small one. So empty messages count, too.
 _FRAMING = 6
+# A write of some bytes costs as much as gathering that many more.
+_WORTH_A_WRITE = 16384
 
 
 class _Turn:
     """A sender that waits for room."""
 
-    __slots__ = ("came", "event", "message")
+    __slots__ = ("came", "event", "message", "outgoing")
 
-    def __init__(self, event: Event, message: tuple[bytes, int] | None) -> None:
+    def __init__(self, event: Event, message: tuple[bytes, int] | None, outgoing: Outgoing | None) -> None:
         self.event = event
         self.message = message
+        self.outgoing = outgoing
         self.came = False
 
 
@@ -48,7 +57,9 @@ class Outbox(FrameQueue):
         "_dropped",
         "_handed",
         "_kind",
+        "_owner",
         "_payloads",
+        "_room",
         "_runtime",
         "_start",
         "_turns",
@@ -71,6 +82,9 @@ class Outbox(FrameQueue):
         self._start: Callable[[], object] | None = None
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
+        # The task whose message in parts it is now, for which all others of its would wait for ever; and what that waits for.
+        self._owner: object = None
+        self._room: Event | None = None
         self._dropped = 0
         self._handed: list[tuple[int, Event]] = []
         self._drained: Event | None = None
@@ -91,14 +105,14 @@ class Outbox(FrameQueue):
     @property
     def must_wait(self) -> bool:
         """Too much is queued, or others wait already: :meth:`wait_turn` instead of a push."""
-        return self.size > HIGH_WATER or bool(self._turns)
+        return self.size > HIGH_WATER or bool(self._turns) or self._outgoing is not None
 
     @property
     def unframed(self) -> int:
         """How many messages were accepted of which no frame was made."""
         return len(self._payloads) + self._dropped
 
-    async def wait_turn(self, message: tuple[bytes, int] | None = None) -> bool:
+    async def wait_turn(self, message: tuple[bytes, int] | None = None, *, outgoing: Outgoing | None = None) -> bool:
         """Wait until there is room, first come first served; false if the session has ended before.
 
         Always a schedule point, also where there is room: others that send meanwhile wait behind.
@@ -107,8 +121,14 @@ class Outbox(FrameQueue):
             message: a payload and its kind, TEXT or BINARY. It is pushed as soon as there is room for it, not when
                 the task runs again. So those that wait do not go out one by one, each after a trip through the
                 scheduler.
+            outgoing: likewise, a message in parts.
+
+        Raises:
+            RuntimeError: it would be waited for ever, as the task has one in its hands.
         """
-        turn = _Turn(self._runtime.event(), message)
+        if self._owner is not None and self._outgoing is not None and self._owner == self._runtime.current_task():
+            raise RuntimeError(MISUSED.format("send_stream()"))
+        turn = _Turn(self._runtime.event(), message, outgoing)
         if not self.must_wait:
             turn.event.set()
         self._turns[turn] = None
@@ -123,12 +143,59 @@ class Outbox(FrameQueue):
 
     def _admit(self) -> None:
         """Push what waits, as far as there is room."""
-        while self._turns and self.size <= HIGH_WATER:
+        while self._turns and self.size <= HIGH_WATER and self._outgoing is None:
             turn, _ = self._turns.popitem(last=False)
             turn.came = True
+            self._outgoing = turn.outgoing
             if turn.message is not None:
                 self.push(*turn.message)
             turn.event.set()
+        if self._room is not None and self.gathered <= HIGH_WATER:
+            self._room.set()
+
+    # -- for messages in parts -----------------------------------------------------------------
+
+    async def begin(self, outgoing: Outgoing, owner: object) -> None:
+        """Wait for the turn of a message in parts, which :meth:`complete` or :meth:`withdraw` ends, or the session's end.
+
+        Args:
+            outgoing: it.
+            owner: the task that sends it.
+        """
+        try:
+            if await self.wait_turn(outgoing=outgoing):
+                self._owner = owner
+        except BaseException:
+            self.withdraw(outgoing)
+            raise
+
+    async def wait_room(self) -> None:
+        """Wait until there is room for a part of it, or no part can be sent. Always a schedule point."""
+        self._room = self._runtime.event()
+        if self.gathered <= HIGH_WATER or self._outgoing is None:
+            self._room.set()
+        await self._room.wait()
+
+    def add(self, outgoing: Outgoing, part: bytes) -> None:
+        """Queue a part."""
+        outgoing.add(part)
+        self.wake()
+
+    def complete(self, outgoing: Outgoing) -> None:
+        """All parts have been added."""
+        outgoing.complete = True
+        self._owner = None
+        self.wake()
+
+    def withdraw(self, outgoing: Outgoing) -> None:
+        """Nothing has been added, and nothing will be."""
+        if self._outgoing is outgoing:
+            self._outgoing = None
+            self._on_outgoing()
+
+    def _on_outgoing(self) -> None:
+        self._owner = None
+        self._admit()
 
     def deposit(self, payload: bytes, kind: int) -> None:
         """Queue a message while the send loop is awake."""
@@ -196,6 +263,17 @@ class Outbox(FrameQueue):
             self._drained = self._runtime.event()
         await self._drained.wait()
 
+    async def gather(self, life: Life) -> None:
+        """Let a burst go on until it is worth a write, or pauses; some turns at most."""
+        for _ in range(3):
+            gathered = self.gathered
+            in_a_burst = self.between_frames and not self.control_size and life.sending is None
+            if not in_a_burst or not 0 < gathered < _WORTH_A_WRITE:
+                return
+            await self._runtime.checkpoint()
+            if self.gathered == gathered:
+                return
+
     @property
     def only_control(self) -> bool:
         """Control frames are being written, and nothing else waits: a message now is a lone one."""
@@ -251,7 +329,8 @@ class Outbox(FrameQueue):
     @property
     def is_empty(self) -> bool:
         """Nothing waits and nothing is on the wire."""
-        return self._wire is None and not self._control and not self._frames and not self._payloads
+        waits = self._control or self._frames or self._payloads
+        return self._wire is None and not waits and self._outgoing is None
 
     def _unmade(self) -> Iterator[bytes]:
         # Taken out one by one, from the quick end of the list: those of which no frame is made are counted apart.
@@ -285,4 +364,6 @@ class Outbox(FrameQueue):
         for turn in self._turns:
             turn.event.set()
         self._turns.clear()
+        if self._room is not None:
+            self._room.set()
         self._on_control()

@@ -15,6 +15,7 @@ from httpx2_trio_ws._protocol import BINARY, TEXT, check_close, check_payload
 
 from ._iterating import Iterating
 from ._pings import PongWaiter
+from ._streaming import MessageReader, MessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ class Session(Iterating, SessionState["Engine"]):
             self._new_turn()
             message = await inbox.wait_message()
             if message is None:
-                self._engine.raise_ended(self._engine.life.receiving)
+                self._engine.raise_no_message()
         else:
             await self._runtime.checkpoint_if_cancelled()
             message = messages.popleft()
@@ -212,6 +213,21 @@ class Session(Iterating, SessionState["Engine"]):
             outbox.deposit(payload, kind)
         else:
             await self._send(payload, kind)
+
+    def send_stream(self, kind: Literal["text", "binary"]) -> MessageWriter:
+        """Send a message in parts: ``async with ws.send_stream("text") as message: await message.send(part)``.
+
+        Args:
+            kind: the kind of message; that of an empty one, too.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        return MessageWriter(self, kind)
+
+    def receive_stream(self) -> MessageReader:
+        """Receive the next message in parts: ``async with ws.receive_stream() as message: async for part in message: ...``."""
+        return MessageReader(self)
 
     async def _send(self, payload: bytes, kind: int) -> None:
         """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""
@@ -414,6 +430,6 @@ class Session(Iterating, SessionState["Engine"]):
             bytes_sent=self._outbox.bytes_sent,
             bytes_received=engine.bytes_received,
             queued_messages=len(self._messages),
-            unsent_bytes=self._outbox.size + self._outbox.control_size,
+            unsent_bytes=self._outbox.gathered + self._outbox.control_size,
             latency=self.latency,
         )

@@ -12,7 +12,9 @@ from . import (
     _nothing_left,
     _pings,
     _receiving,
+    _receiving_in_parts,
     _sending,
+    _sending_in_parts,
     _state,
     _turns,
     _wrong_use,
@@ -24,6 +26,8 @@ __all__ = ["Check", "SessionMaker", "check_session", "session_checks"]
 CHAPTERS = (
     _sending,
     _receiving,
+    _sending_in_parts,
+    _receiving_in_parts,
     _failures,
     _cancelling,
     _keepalive,

@@ -72,6 +72,7 @@ NEEDS = {
     "doubles": "the exceptions are also those of trio's channels and of anyio's streams",
     "groups": "the session is a nursery: an untold failure cancels the block and leaves it in a group",
     "order": "tasks call the session in the order in which they were started",
+    "parts": "messages may be sent and received in parts: send_stream() and receive_stream()",
     "turns": "calls run in the tasks of one event loop, and take turns there",
 }
 
@@ -114,6 +115,8 @@ def session_checks(*, without: Collection[str] = ()) -> list[Check]:
                 The session is a nursery: an untold failure cancels the block and leaves it in a group.
             ``"order"``
                 Tasks call the session in the order in which they were started.
+            ``"parts"``
+                Messages may be sent and received in parts: ``send_stream()`` and ``receive_stream()``.
             ``"turns"``
                 Calls run in the tasks of one event loop, and take turns there.
 
