@@ -6,5 +6,9 @@ addEventListener("DOMContentLoaded", () => {
     wrapper.tabIndex = 0;
     wrapper.setAttribute("role", "region");
     wrapper.setAttribute("aria-label", heading ? `Table: ${heading.firstChild.textContent}` : "Table");
+    /* A name that has no room on one line is broken after an underscore. */
+    for (const name of wrapper.querySelectorAll("code .pre")) {
+      if (!name.children.length) name.innerHTML = name.innerHTML.replaceAll("_", "_<wbr>");
+    }
   }
 });
