@@ -3,6 +3,11 @@
 The loop's own transport holds the socket, and anyio's stream reads through it: it starts reading and stops again for
 each call, which costs more than the read. Here the socket has a second descriptor that stays registered with the loop.
 Writing goes past the stream, too, and never both ways: uvloop would write later what it was given first.
+
+Reading has two phases. First comes what the stream has read already, say together with the answer to the handshake, until
+it reads no more. Then the loop calls ``_on_readable`` itself, outside any task, and that hands what there is to ``take``
+there and then; the task that pumps sleeps meanwhile on a future, ``_stopped``, until ``take`` wants no more, or something
+fails. (Or it is woken for each read, and calls ``take`` itself: ``in_task``.)
 """
 
 from __future__ import annotations
@@ -80,32 +85,21 @@ class LoopCarrier(StreamCarrier):
         await self._pump_descriptor(descriptor, take)
 
     async def _read_stream(self) -> bytes | None:
-        """Through the stream; ``None`` once that is not needed any more."""
+        """Through the stream; ``None`` once that has nothing more and does not read any more.
+
+        If it reads on all the same, as with anyio before 4.16, so does this.
+        """
         try:
-            return bytes(await self._stream.read(READ_SIZE)) if self._taken_over else await self._read_rest()
+            if not self._taken_over:
+                data = await _read_at_hand(self._stream)
+                if data is not None:
+                    return data
+                self._taken_over = is_paused(self._stream)
+                if self._taken_over:
+                    return None
+            return bytes(await self._stream.read(READ_SIZE))
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
-
-    async def _read_rest(self) -> bytes | None:
-        """What the stream has read already; ``None`` if that is nothing, and it reads no more.
-
-        A read that finds bytes makes no more than a checkpoint of it, and one that does not waits for a future. So
-        it is begun by hand, to see which; in the second case it is given up before the loop can read any more. If
-        reading goes on all the same, as with anyio before 4.16, so does reading through the stream.
-        """
-        read: Any = self._stream.read(2 * READ_SIZE)
-        try:
-            waits_for = read.send(None)
-        except StopIteration as done:
-            return bytes(done.value)
-        try:
-            if waits_for is None:
-                await asyncio.sleep(0)
-                return bytes(await _go_on(read))
-        finally:
-            read.close()
-        self._taken_over = is_paused(self._stream)
-        return None if self._taken_over else bytes(await self._stream.read(READ_SIZE))
 
     async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
         if self.calls_back:
@@ -254,6 +248,26 @@ class TLSLoopCarrier(LoopCarrier):
         if self._descriptor is not None:
             self._records.close()
         await super().aclose()
+
+
+async def _read_at_hand(stream: Any) -> bytes | None:
+    """What a stream has read already and not handed out; ``None`` if that is nothing: it has read no more then.
+
+    A read that finds bytes makes no more than a checkpoint of it, and one that does not waits for a future. So its first
+    step is made by hand, to see which; in the second case it is given up before the loop can read anything for it.
+    """
+    reading: Any = stream.read(2 * READ_SIZE)
+    try:
+        waits_for = reading.send(None)
+    except StopIteration as done:
+        return bytes(done.value)
+    try:
+        if waits_for is not None:
+            return None
+        await asyncio.sleep(0)
+        return bytes(await _go_on(reading))
+    finally:
+        reading.close()
 
 
 @types.coroutine

@@ -33,9 +33,9 @@ class FrameQueue:
         "_control",
         "_discarded",
         "_frames",
+        "_is_rest",
         "_left",
         "_outgoing",
-        "_part_written",
         "_wire",
         "_written",
         "bytes_sent",
@@ -59,7 +59,7 @@ class FrameQueue:
         # two frames; how many bytes of the first have left; and whether it is only the rest of one.
         self._batch: list[bytes] = []
         self._left = 0
-        self._part_written = False
+        self._is_rest = False
         self._discarded = False
         # So many message frames have left.
         self._written = 0
@@ -103,7 +103,7 @@ class FrameQueue:
         """The rest of a frame, of which a part has been written. Only while nothing is on the wire."""
         self._wire = rest
         self._batch.append(bytes(rest))
-        self._part_written = True
+        self._is_rest = True
         self.size += len(rest)
 
     def add_control(self, frames: bytes) -> None:
@@ -163,17 +163,15 @@ class FrameQueue:
     def _cut(self) -> None:
         """Control frames wait: finish the frame that is part written, and put the others back."""
         assert self._wire is not None
-        left, whole, batch = len(self._wire), 0, self._batch
-        first = len(batch)
-        while first > self._part_written and whole + len(batch[first - 1]) <= left:
-            first -= 1
-            whole += len(batch[first])
+        begun = self._is_rest or self._left > 0  # so many of them, and it is the first
+        back = self._batch[begun:]
+        size = sum(map(len, back))
         if self._discarded:
-            self.size -= whole
+            self.size -= size
         else:
-            self._frames[:0] = batch[first:]
-        del batch[first:]
-        self._wire = self._wire[: left - whole]
+            self._frames[:0] = back
+        del self._batch[begun:]
+        self._wire = self._wire[: len(self._wire) - size]
         self._end_batch()
 
     def wrote(self, count: int) -> None:
@@ -192,7 +190,7 @@ class FrameQueue:
                 if whole:
                     del batch[:whole]
                     self._written += whole
-                    self._part_written = False
+                    self._is_rest = False
                     self._on_written()
         self._end_batch()
         self.wrote_beside(wire, count)
@@ -209,7 +207,7 @@ class FrameQueue:
             self._written += len(self._batch)
             self._batch.clear()
             self._left = 0
-            self._part_written = False
+            self._is_rest = False
             self._on_written()
 
     @property

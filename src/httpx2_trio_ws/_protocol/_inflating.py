@@ -29,8 +29,19 @@ def compressed_limit(limit: int) -> int:
     return limit + (limit >> 3) + (limit >> 6) + 64
 
 
-def _gives_some(decoder: zlib._Decompress, end: bytes) -> bool:
-    """Whether the end of a message is taken for data, good or bad."""
+def _ends_inside_a_block(decoder: zlib._Decompress, tail: bytes) -> bool:
+    """Add the end of a message to what was inflated of it: true if it is taken for data, good or bad.
+
+    Args:
+        decoder: has inflated the message, and has met no final block.
+        tail: the message's last bytes, four of them if it has so many.
+    """
+    if tail[-1] < _NO_LAST_BYTE:
+        end = _END_AND_EMPTY_BLOCK
+    elif tail.endswith(_END):  # it has left nothing out
+        end = _EMPTY_BLOCK
+    else:
+        return True
     try:
         return bool(decoder.decompress(end, 1))
     except zlib.error:
@@ -69,10 +80,6 @@ class Inflating:
         if not payload:
             return b""  # strictly, not even an empty message is so short; but this is what it says
         decoder = self._decoder or self._new_decoder()
-        end = _END_AND_EMPTY_BLOCK
-        last = payload[-1]
-        if last >= _NO_LAST_BYTE and payload.endswith(_END):
-            end, last = _EMPTY_BLOCK, 0
         try:
             inflated = decoder.decompress(payload, max_size)
             if len(inflated) >= max_size and decoder.decompress(decoder.unconsumed_tail, 1):
@@ -81,7 +88,7 @@ class Inflating:
             raise ProtocolError("decompression failed") from exc
         if decoder.eof:
             self._end_stream(decoder.unused_data)
-        elif last >= _NO_LAST_BYTE or _gives_some(decoder, end):
+        elif _ends_inside_a_block(decoder, payload):
             raise ProtocolError(_CUT_SHORT)
         if not self._takeover:
             self._decoder = None  # some 40 KB
@@ -118,13 +125,8 @@ class Inflating:
             if rest and not fin:
                 decoder.decompress(b"\0")  # the beginning of the empty block that ends the message
                 self._tail = b"\0"
-        elif fin and decoder is not None and self._tail:
-            end = _END_AND_EMPTY_BLOCK
-            last = self._tail[-1]
-            if self._tail == _END:
-                end, last = _EMPTY_BLOCK, 0
-            if last >= _NO_LAST_BYTE or _gives_some(decoder, end):
-                raise ProtocolError(_CUT_SHORT)
+        elif fin and decoder is not None and self._tail and _ends_inside_a_block(decoder, self._tail):
+            raise ProtocolError(_CUT_SHORT)
         if fin:
             self._tail = b""
             if not self._takeover:

@@ -37,7 +37,15 @@ _LONGEST = 24 * 86400
 
 
 class _Left:
-    """A timeout that says anew at each use what is left. Sockets take whole numbers, and ask for them so."""
+    """A timeout that is shorter each time it is used.
+
+    httpx2 gives a timeout to ``socket.settimeout()`` before each read; and that takes for a number whatever can be made a
+    whole one (:meth:`object.__index__`), and has it made one each time. So several reads have one deadline.
+
+    Args:
+        at: the deadline.
+        most: the timeout that was set, in seconds.
+    """
 
     def __init__(self, at: float, most: float) -> None:
         self._at = at
