@@ -19,7 +19,7 @@ from prompt_toolkit.history import InMemoryHistory
 
 from httpx2_trio_ws._cli import history
 from httpx2_trio_ws._cli.completing import Completions
-from httpx2_trio_ws._cli.editor import Editor
+from httpx2_trio_ws._cli.editor import Editor, Shown
 from httpx2_trio_ws._cli.history import history_path, open_history
 
 from .support import SECONDS, no_thread_left
@@ -283,3 +283,11 @@ async def test_completion_at_the_keyboard(terminal: Pair) -> None:
         await keyboard.expect(rb"ats")
         keyboard.type(ENTER)
         assert await editor.read() == "/stats"
+
+
+async def test_printed_where_no_line_is_edited(terminal: Pair) -> None:
+    editor = Editor(keep_history=False)
+    editor.print(b"between two lines\n")
+    with contextlib.closing(editor._loop), Shown(terminal.program) as editor._shown:
+        editor._print_above()
+    assert b"between two lines" in terminal.seen()

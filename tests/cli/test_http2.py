@@ -43,6 +43,12 @@ async def test_a_server_without_it() -> None:
 
 
 @pytest.mark.usefixtures("stdin")
+def test_where_nobody_listens(capfd: pytest.CaptureFixture[str]) -> None:
+    assert __main__.main(["wss://127.0.0.1:1", "--http-version", "2"]) == 3
+    assert "127.0.0.1" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("stdin")
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "httpx2_trio_ws.http2", None)
     assert __main__.main(["wss://127.0.0.1:1", "--http-version", "2"]) == 2

@@ -108,9 +108,7 @@ class Client:
                 await self._converse(ws)
         except* Stop as group:
             stop = cast("Stop", first(group))
-            self._fail(stop.status, str(stop))
-            if stop.more:
-                self._screen.note(stop.more)
+            self._fail(stop.status, str(stop), stop.more)
         except* (WebSocketNetworkError, WebSocketProtocolError):
             pass  # from the block: it came after all that was asked for had been done
 
@@ -148,9 +146,11 @@ class Client:
         if self._typing or self._options.verbose:
             self._screen.note(text)
 
-    def _fail(self, status: int, text: str) -> None:
+    def _fail(self, status: int, text: str, more: str = "") -> None:
         self._status = status
         self._screen.note(f"httpx2-trio-ws: {text}")
+        if more:
+            self._screen.note(more)
 
     # -- talking -----------------------------------------------------------------------------------
 

@@ -148,7 +148,7 @@ class Editor:
             self._app.after_render += self._drawn
             printer = asyncio.ensure_future(self._print_all())
             try:
-                while not self._stopping:
+                while True:
                     text = await session.prompt_async(self._prompt, handle_sigint=False, pre_run=self._started)
                     trio.from_thread.run_sync(self._send.send_nowait, self._unfold(text), trio_token=self._token)
             except EOFError:
