@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketClosedError, WebSocketDisconnect, WebSocketNetworkError, open_websocket
+from httpx2_trio_ws._core import _life
 
 from .memory import CLOSE, PING, PONG, Peer, close_frame, frame, text
 from .servers import scripted_server, tcp_server, upgrade
@@ -68,7 +69,7 @@ async def test_a_deadline_around_the_block_is_met(client: httpx2.AsyncClient, re
             async with open_websocket(client, url, compression=None, close_timeout_seconds=30) as ws:
                 with trio.move_on_after(0.05):
                     await ws.send(b"x" * 10_000_000)
-        assert elapsed_since(start) < 1
+        assert elapsed_since(start) < 15
     assert_pool_empty(client)
 
 
@@ -113,7 +114,7 @@ async def test_leaving_with_a_full_queue_is_prompt_and_memory_bounded(client: ht
         await peer.aclose()
 
     async with scripted_server(script) as url:
-        async with open_websocket(client, url, queue_size=10) as ws:
+        async with open_websocket(client, url, queue_size=10, close_timeout_seconds=60) as ws:
             last = -1
             while last != sent:  # until TCP pushes back
                 last = sent
@@ -121,7 +122,7 @@ async def test_leaving_with_a_full_queue_is_prompt_and_memory_bounded(client: ht
             assert ws.statistics().queued_messages <= 10
             assert ws.statistics().bytes_received < 10_000_000
             start = trio.current_time()
-        assert elapsed_since(start) < 1
+        assert elapsed_since(start) < 15
     assert_pool_empty(client)
 
 
@@ -158,26 +159,26 @@ async def test_close_wakes_a_waiting_receive_at_once(client: httpx2.AsyncClient)
         await trio.sleep_forever()
 
     async with scripted_server(script) as url, open_websocket(client, url, close_timeout_seconds=0.3) as ws:
-        woken: list[float] = []
-        start = trio.current_time()
+        order: list[str] = []
 
         async def wait(call: Callable[[], Awaitable[object]]) -> None:
             with pytest.raises(WebSocketClosedError):
                 await call()
-            woken.append(elapsed_since(start))
+            order.append("woken")
+
+        async def close() -> None:
+            await ws.close()
+            order.append("closed")
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(wait, ws.receive)
             nursery.start_soon(wait, ws.__anext__)
             nursery.start_soon(wait, (await ws.ping()).wait)
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(ws.close)
-        assert len(woken) == 3
-        assert max(woken) < 0.2
-        start = trio.current_time()
+            nursery.start_soon(close)
+        assert order == ["woken", "woken", "woken", "closed"]
         await wait(ws.receive)
         await ws.close()
-        assert max(woken) < 0.2
 
 
 async def test_a_second_receive_after_a_disconnect_raises_at_once(client: httpx2.AsyncClient) -> None:
@@ -240,8 +241,11 @@ async def test_the_connection_ends_at_any_byte(client: httpx2.AsyncClient, cut: 
 
 @pytest.mark.parametrize("drop", ["FIN", "RST"])
 @pytest.mark.parametrize("cut", range(5))
-async def test_the_connection_ends_while_we_close(client: httpx2.AsyncClient, cut: int, drop: str) -> None:
+async def test_the_connection_ends_while_we_close(
+    client: httpx2.AsyncClient, cut: int, drop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The peer's answer to our close frame, cut off at every byte: no error, no waiting."""
+    monkeypatch.setattr(_life, "LINGER", 60)
 
     async def script(peer: Peer) -> None:
         answer = await peer.receive()
@@ -253,9 +257,9 @@ async def test_the_connection_ends_while_we_close(client: httpx2.AsyncClient, cu
 
     async with scripted_server(script) as url:
         start = trio.current_time()
-        async with open_websocket(client, url) as ws:
+        async with open_websocket(client, url, close_timeout_seconds=60) as ws:
             pass
-        assert elapsed_since(start) < 1
+        assert elapsed_since(start) < 15
         assert ws.close_code in ((1000, 1006) if drop == "RST" else (1000 if cut == 4 else 1006,))
     assert_pool_empty(client)
 

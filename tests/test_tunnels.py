@@ -137,7 +137,7 @@ def test_the_connect_timeout_is_for_all_of_it(drips: bool, face: str) -> None:
     with in_thread(tcp_server(handler)) as address:
         said = f"^the proxy {address} has not opened a tunnel: it took too long$"
         with pytest.raises(httpx2.ConnectTimeout, match=said):
-            talk(face, "ws://feeds.test", f"http://{address}", timeout=0.1)
+            talk(face, "ws://feeds.test", f"http://{address}", timeout=0.5)
 
 
 async def test_cancelled_on_the_way_it_leaves_nothing() -> None:

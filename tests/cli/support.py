@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import math
 import os
 import pty
 import re
@@ -73,6 +74,18 @@ def switching(request: bytes) -> bytes:
     accept = base64.b64encode(hashlib.sha1(found[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
     lines = [b"HTTP/1.1 101 Switching Protocols", b"Upgrade: websocket", b"Connection: Upgrade"]
     return b"\r\n".join([*lines, b"Sec-WebSocket-Accept: " + accept, b"", b""])
+
+
+def quickest(function: Callable[[], object]) -> float:
+    """Seconds that it takes when the machine has nothing better to do, in the best of a few calls."""
+    best = math.inf
+    for _ in range(5):
+        began = time.monotonic()
+        function()
+        best = min(best, time.monotonic() - began)
+        if best < 0.5:
+            break
+    return best
 
 
 def until_closed(connection: socket.socket) -> bytes:

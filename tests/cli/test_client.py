@@ -16,7 +16,7 @@ import pytest
 from httpx2_trio_ws import __main__
 from httpx2_trio_ws._cli import screen
 
-from .support import raw_server, until_closed, websocket_server
+from .support import quickest, raw_server, until_closed, websocket_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,16 +48,17 @@ def test_answers_are_waited_for(base: str, stdin: Callable[[bytes], None], capfd
     stdin(b"hello\n")
     begin = time.monotonic()
     assert main(f"{base}/echo") == 0
-    assert 1 <= time.monotonic() - begin < 3
+    assert time.monotonic() - begin >= 1
     assert capfd.readouterr() == ("hello\n", "")
 
 
 @pytest.mark.usefixtures("capfd")
 def test_answers_are_not_waited_for(base: str, stdin: Callable[[bytes], None]) -> None:
-    stdin(b"hello\n")
-    begin = time.monotonic()
-    assert main(f"{base}/echo", "--wait", "0") == 0
-    assert time.monotonic() - begin < 1
+    def run() -> None:
+        stdin(b"hello\n")
+        assert main(f"{base}/echo", "--wait", "0") == 0
+
+    assert quickest(run) < 1
 
 
 def test_the_server_closes(base: str, stdin: Callable[[bytes], None], capfd: Capture) -> None:
@@ -384,10 +385,11 @@ def test_a_person_types(base: str, terminal: Pair) -> None:
 
 
 def test_a_person_ends_it(base: str, terminal: Pair) -> None:
-    terminal.type(b"\x04")
-    begin = time.monotonic()
-    assert main(f"{base}/echo", "--plain") == 0
-    assert time.monotonic() - begin < 1
+    def run() -> None:
+        terminal.type(b"\x04")
+        assert main(f"{base}/echo", "--plain") == 0
+
+    assert quickest(run) < 1
     assert terminal.seen().endswith(b"closed\n")
 
 

@@ -17,6 +17,7 @@ from httpx2_trio_ws import (
     WebSocketNetworkError,
     open_websocket,
 )
+from httpx2_trio_ws._core import _life
 
 from .scripted import Peer, client_of, close_frame, echo, scripted, text
 from .test_transport import transport_of
@@ -35,7 +36,8 @@ def fails(said: str) -> Any:
 # -- closing ---------------------------------------------------------------------------------------
 
 
-async def test_both_close_frames_then_a_reset_at_once(tls: Contexts) -> None:
+async def test_both_close_frames_then_a_reset_at_once(tls: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_life, "LINGER", 60)
     seen: list[tuple[int, bytes]] = []
 
     async def script(peer: Peer) -> None:
@@ -47,9 +49,9 @@ async def test_both_close_frames_then_a_reset_at_once(tls: Contexts) -> None:
         await peer.wait_end()
 
     async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
-        async with open_websocket(client, server.url) as ws:
+        async with open_websocket(client, server.url, close_timeout_seconds=60) as ws:
             began = trio.current_time()
-        assert trio.current_time() - began < 0.9, "no second of lingering"
+        assert trio.current_time() - began < 15, "no lingering"
         assert ws.close_code == 1000
         await client.aclose()
         assert seen[0][1][0] == 0x88
@@ -68,11 +70,11 @@ async def test_left_by_cancellation(tls: Contexts) -> None:
 
     async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
         with trio.CancelScope() as scope:
-            async with open_websocket(client, server.url):
+            async with open_websocket(client, server.url, close_timeout_seconds=60):
                 began = trio.current_time()
                 scope.cancel()
                 await trio.sleep_forever()
-        assert trio.current_time() - began < 0.5
+        assert trio.current_time() - began < 15
         await client.aclose()
     assert seen == [DATA, RST]
 

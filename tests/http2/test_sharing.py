@@ -288,7 +288,7 @@ async def test_and_so_are_failures(tls: Contexts) -> None:
             began = trio.current_time()
             for _ in range(50):
                 nursery.start_soon(one)
-        assert trio.current_time() - began < 2
+        assert trio.current_time() - began < 7, "one after another it would be 15"
         silent.settimeout(0)
         silent.accept()[0].close()
         with pytest.raises(BlockingIOError):

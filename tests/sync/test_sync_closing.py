@@ -72,7 +72,7 @@ def test_leaving_by_an_error_says_1011() -> None:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_leaving_by_an_interrupt_says_1001_and_does_not_wait(error: type[BaseException]) -> None:
-    with at_most(2), pytest.raises(error), played(close_timeout_seconds=60, compression=None) as (ws, peer):
+    with at_most(LONG), pytest.raises(error), played(close_timeout_seconds=60, compression=None) as (ws, peer):
         frames = peer.begin(peer.frames)
         ws.send("one")
         ws.send("two")
@@ -181,13 +181,13 @@ def test_a_peer_that_does_not_answer_is_given_the_close_timeout() -> None:
     with played(close_timeout_seconds=0.1) as (ws, peer):
         frames = peer.begin(peer.frames)
         began = time.monotonic()
-    assert 0.1 <= time.monotonic() - began < 2
+    assert 0.1 <= time.monotonic() - began < 4, "the default is 5"
     assert [code_of(frame) for frame in frames.result()] == [1000]
     assert (ws.close_code, ws.close_reason) == (1006, "")
 
 
 def test_a_peer_that_does_not_read_cannot_hold_it_longer() -> None:
-    with at_most(3), played(small=True, close_timeout_seconds=0.1) as (ws, _):
+    with at_most(LONG), played(small=True, close_timeout_seconds=0.1) as (ws, _):
         sending = Task(ws.send_bytes, bytes(BIG))
         eventually(lambda: ws.statistics().unsent_bytes)
     with pytest.raises(WebSocketClosedError):
@@ -200,14 +200,14 @@ def test_a_peer_that_goes_on_sending_cannot_hold_it_longer() -> None:
             while True:
                 peer.send(text("x" * 1000) * 50)
 
-    with at_most(3), played(close_timeout_seconds=0.2) as (_, peer):
+    with at_most(LONG), played(close_timeout_seconds=0.2) as (_, peer):
         flooding = Task(flood, peer)
     flooding.result()
 
 
 @pytest.mark.parametrize("queue_size", [1, 5])
 def test_a_full_queue_does_not_hold_it(queue_size: int) -> None:
-    with at_most(3), played(glued=text("x") * 100, queue_size=queue_size) as (ws, peer):
+    with at_most(LONG), played(glued=text("x") * 100, queue_size=queue_size) as (ws, peer):
         eventually(lambda: ws.statistics().queued_messages == queue_size)
         peer.begin(peer.answer_close)
     assert ws.close_code == 1000, "what came after the queue was full has been read, too"
@@ -220,7 +220,7 @@ def test_a_server_that_does_not_hang_up_is_given_a_second(monkeypatch: pytest.Mo
         peer.send(close_frame(1000))
         assert peer.receive().opcode == CLOSE
         ws.wait_closed(timeout=LONG)
-    assert 0.1 <= time.monotonic() - began < 3
+    assert 0.1 <= time.monotonic() - began < LONG
 
 
 def test_waiting_for_the_end_with_a_timeout() -> None:
@@ -329,7 +329,7 @@ def test_a_write_that_fails_lets_what_has_arrived_be_received() -> None:
 
 @pytest.mark.usefixtures("_short_drain")
 def test_a_write_that_fails_and_a_peer_that_says_no_more() -> None:
-    with at_most(3), played(compression=None) as (ws, _):
+    with at_most(LONG), played(compression=None) as (ws, _):
         ws._engine._carrier.socket.shutdown(socket.SHUT_WR)
         with pytest.raises(WebSocketNetworkError, match="while sending"):
             ws.send("x")
@@ -337,8 +337,9 @@ def test_a_write_that_fails_and_a_peer_that_says_no_more() -> None:
             ws.receive()
 
 
-def test_leaving_while_what_has_arrived_is_still_read() -> None:
-    with at_most(0.9), played(compression=None) as (ws, _):
+def test_leaving_while_what_has_arrived_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_life, "DRAIN", 60)
+    with at_most(LONG), played(compression=None, close_timeout_seconds=60) as (ws, _):
         ws._engine._carrier.socket.shutdown(socket.SHUT_WR)
         with pytest.raises(WebSocketNetworkError, match="while sending"):
             ws.send("x")

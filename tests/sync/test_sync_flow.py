@@ -224,7 +224,7 @@ def test_a_silent_peer_is_dead_after_the_timeout() -> None:
         assert ws.receive() == "a"
         with pytest.raises(WebSocketKeepaliveTimeout, match=r"within 0\.05 s of a ping, sent after 0\.1 s of silence"):
             ws.receive()
-        assert 0.1 < time.monotonic() - began < 2
+        assert 0.1 < time.monotonic() - began < LONG
         assert ws.close_code == 1006
         assert [opcode for opcode, _ in peer.frames()] == [PING]
 

@@ -301,7 +301,7 @@ def test_leaving_after_ctrl_c_is_prompt() -> None:
             finally:
                 began = time.monotonic()
                 pressing.result()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < LONG
         assert readers() == []
 
 
@@ -409,7 +409,7 @@ def test_the_interpreter_ends_though_the_block_was_never_left() -> None:
             first, last = output.split()
             assert first == "x"
             assert began < float(last)
-            assert time.monotonic() - float(last) < 1.5, how
+            assert time.monotonic() - float(last) < 4, f"{how}: close_timeout_seconds is 5"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT to one process")
@@ -434,6 +434,6 @@ with open_websocket(client, sys.argv[1]) as ws:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=LONG)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4, "close_timeout_seconds is 5"
         assert errors.rstrip().endswith("KeyboardInterrupt")
         eventually(lambda: received == [1001])

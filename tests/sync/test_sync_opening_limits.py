@@ -75,7 +75,7 @@ def test_the_whole_opening_has_a_limit(script: Callable[[socket.socket], None]) 
                 handshake_timeout_seconds=0.1,
                 timeout=timeout,
             )
-            assert 0.1 <= time.monotonic() - began < 1
+            assert 0.1 <= time.monotonic() - began < 4, "a timeout of httpx2's is 5"
             assert isinstance(error, TimeoutError)
             task.result()
 
@@ -87,7 +87,7 @@ def test_a_body_that_drips_is_read_until_the_limit() -> None:
         error = refused(
             WebSocketUpgradeError, "403 Forbidden", client, f"ws://{address}", handshake_timeout_seconds=0.1
         )
-        assert 0.1 <= time.monotonic() - began < 1
+        assert 0.1 <= time.monotonic() - began < 4, "a timeout of httpx2's is 5"
         assert re.fullmatch("x+", error.response.text)
         task.result()
 
@@ -113,7 +113,7 @@ def test_a_connection_of_an_earlier_request_that_drips(blocking: httpx2.Client) 
         blocking.get(f"http://{address}")
         began = time.monotonic()
         refused(WebSocketHandshakeTimeout, "0.2 s", blocking, f"ws://{address}", handshake_timeout_seconds=0.2)
-        assert 0.2 <= time.monotonic() - began < 1.5
+        assert 0.2 <= time.monotonic() - began < 4
         task.join(LONG)
 
 

@@ -20,7 +20,7 @@ from httpx2_trio_ws.sync import (
 )
 from tests.memory import BINARY, CLOSE, PING, PONG, TEXT, Frame, close_frame, frame, text
 
-from .support import Task, each, eventually, new_client, played, readers, websocket_server
+from .support import LONG, Task, each, eventually, new_client, played, readers, websocket_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +137,7 @@ def test_a_timeout_loses_no_message(seconds: float) -> None:
             began = time.monotonic()
             with pytest.raises(TimeoutError, match=f"no message came within {seconds} s"):
                 receive(timeout=seconds)
-            assert max(seconds, 0) <= time.monotonic() - began < 1
+            assert max(seconds, 0) <= time.monotonic() - began < LONG
         peer.send(text("[1]"), text("2"))
         assert ws.receive_json(timeout=math.inf) == [1]
         assert ws.receive(timeout=10**20) == "2"
