@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from httpx2_trio_ws._core._frames import FrameQueue
 from httpx2_trio_ws._core._life import Life
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
 from httpx2_trio_ws._sync import _inbox, _outbox, _reader
@@ -201,6 +202,26 @@ def test_a_lone_message_that_the_socket_takes_none_of() -> None:
     wire.write(sys.maxsize)
     assert sending.result() is None
     assert wire.written == b"<0>"
+
+
+def test_what_is_left_of_a_frame_is_queued_once_however_often_that_is_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(outbox: _outbox.Outbox, rest: memoryview) -> None:
+        FrameQueue.add_rest(outbox, rest)
+        raise KeyboardInterrupt
+
+    wire = Wire(lambda _: 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(_outbox.Outbox, "add_rest", interrupted, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            wire.outbox.send(b"<0>", text=True)
+    wire.written = b"<0"
+    wire.outbox.take()
+    wire.outbox.push_control(b"[control]")
+    while wire.write(sys.maxsize):
+        pass
+    assert wire.written == b"<0>[control]"
 
 
 @pytest.mark.parametrize("see", ["take", "end", "send", "last words"])

@@ -6,8 +6,7 @@ While nothing is queued, a *lone* message is written by the thread that sends it
 within :data:`BURST` seconds is part of a *burst* and left for the reader, which writes many at once. Above the
 high-water mark, a sender leaves its message here unencoded, and waits until the reader has queued it.
 
-Ctrl-C may end a lone write after any step. So what is written is noted before (``_lone``), and how much of it was,
-in the same step in which it is; the next who takes the lock settles it (:meth:`Outbox._settle`), as often as it takes.
+Ctrl-C may end a lone write after any step; so the next who takes the lock settles it (:meth:`Outbox._settle`).
 """
 
 from __future__ import annotations
@@ -57,6 +56,27 @@ class _Sender(Waiter):
         self.done = False
 
 
+class _LoneWrite:
+    """A frame that its sender writes.
+
+    Ctrl-C may end that between any two steps of Python's code, but not in one. So it is noted before it is begun, and how
+    much was written in the same step in which it is: whoever comes next knows what is left, and may find out twice.
+    """
+
+    __slots__ = ("_written", "frame")
+
+    def __init__(self, frame: bytes) -> None:
+        self.frame = frame
+        self._written: list[int] = []
+
+    def write(self, write_now: Callable[[bytes], int]) -> None:
+        self._written.extend(map(write_now, (self.frame,)))  # one step
+
+    @property
+    def written(self) -> int:
+        return sum(self._written)
+
+
 class Outbox(FrameQueue):
     """The frames of one session that wait to be written.
 
@@ -86,8 +106,7 @@ class Outbox(FrameQueue):
         self._write_now = write_now
         self._burst = BURST if deflate is None or write_now is None else 0
         self._wake = wake
-        # A frame that is written by its sender; and how much of it was, if it was.
-        self._lone: tuple[bytes, list[int]] | None = None
+        self._lone: _LoneWrite | None = None
         self._last = -math.inf
         # Senders that wait for room, senders that wait until their frame is written, and who waits to send control
         # frames until those that wait are being written.
@@ -176,11 +195,9 @@ class Outbox(FrameQueue):
         return self._wire is None and not self._frames and not self._control
 
     def _write_lone(self, frame: bytes, write_now: Callable[[bytes], int]) -> None:
-        written: list[int] = []
-        self._lone = frame, written
+        self._lone = _LoneWrite(frame)
         try:
-            # Python looks for Ctrl-C between the steps of its code, and these two calls are one step.
-            written.extend(map(write_now, (frame,)))
+            self._lone.write(write_now)
         except BlockingIOError:
             pass
         except OSError as exc:
@@ -191,15 +208,17 @@ class Outbox(FrameQueue):
 
     def _settle(self) -> None:
         """Queue what is left of a lone frame."""
-        assert self._lone is not None
-        frame, written = self._lone
-        count = sum(written)
-        if count < len(frame):
+        lone = self._lone
+        assert lone is not None
+        count = lone.written
+        if count < len(lone.frame):
+            # There was nothing else in here; but this may have been begun before, and ended by Ctrl-C.
             self.size = 0
-            self.add_rest(memoryview(frame)[count:])
+            self._batch.clear()
+            self.add_rest(memoryview(lone.frame)[count:])
             self._ask()
         self._lone = None
-        self.wrote_beside(frame, count)
+        self.wrote_beside(lone.frame, count)
 
     def _push(self, frame: bytes) -> None:
         self.add_frame(frame)
