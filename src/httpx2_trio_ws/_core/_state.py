@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from ._statistics import Counted, Statistics, statistics
+
 if TYPE_CHECKING:
     import httpx2
 
     from httpx2_trio_ws._exceptions import WebSocketException
-    from httpx2_trio_ws._protocol import Connection
 
 
 class _Flag(Protocol):
     def is_set(self) -> bool: ...
 
 
-class _Pings(Protocol):
-    @property
-    def latency(self) -> float | None: ...
-
-
-class _Engine(Protocol):
+class _Engine(Counted, Protocol):
     """What is asked of a session's engine."""
 
-    @property
-    def connection(self) -> Connection: ...
     @property
     def closed(self) -> bool: ...
     @property
     def done(self) -> _Flag: ...
     @property
     def failure(self) -> WebSocketException | None: ...
-    @property
-    def pings(self) -> _Pings: ...
 
 
 E = TypeVar("E", bound=_Engine)
@@ -93,3 +85,7 @@ class SessionState(Generic[E]):
         if peer_close is not None:
             return peer_close.reason
         return None if self.close_code is None else ""
+
+    def statistics(self) -> Statistics:
+        """What the session has done so far. May be called in any thread."""
+        return statistics(self._engine)

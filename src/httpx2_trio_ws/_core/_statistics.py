@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from httpx2_trio_ws._protocol import Connection
 
 
@@ -51,26 +53,69 @@ class Statistics:
     peer_wait_seconds: float
 
 
-def statistics(
-    connection: Connection, consumer_wait: Stopwatch, peer_wait: Stopwatch, *, sent: int, received: int, **others: Any
-) -> Statistics:
-    """The record, of whole messages sent and received and what only the session knows."""
-    received += connection.received_in_parts
+class _Inbox(Protocol):
+    @property
+    def messages(self) -> Sized: ...
+
+
+class _Outbox(Protocol):
+    bytes_sent: int
+    control_size: int
+
+    @property
+    def messages_sent(self) -> int: ...
+    @property
+    def gathered(self) -> int: ...
+
+
+class _Pings(Protocol):
+    @property
+    def latency(self) -> float | None: ...
+
+
+class Counted(Protocol):
+    """A session's engine, as far as it counts."""
+
+    messages_received: int
+    bytes_received: int
+
+    @property
+    def connection(self) -> Connection: ...
+    @property
+    def inbox(self) -> _Inbox: ...
+    @property
+    def outbox(self) -> _Outbox: ...
+    @property
+    def pings(self) -> _Pings: ...
+    @property
+    def consumer_wait(self) -> Stopwatch: ...
+    @property
+    def peer_wait(self) -> Stopwatch: ...
+
+
+def statistics(engine: Counted) -> Statistics:
+    """The record of a session."""
+    connection, outbox = engine.connection, engine.outbox
+    sent, received = outbox.messages_sent, engine.messages_received + connection.received_in_parts
     control_sent = connection.pings_sent + connection.pongs_sent
     control_received = connection.pings_received + connection.pongs_received
     close_sent, close_received = connection.close_frames
     return Statistics(
         messages_sent=sent,
         messages_received=received,
+        bytes_sent=outbox.bytes_sent,
+        bytes_received=engine.bytes_received,
+        queued_messages=len(engine.inbox.messages),
+        unsent_bytes=outbox.gathered + outbox.control_size,
+        latency=engine.pings.latency,
         frames_sent=sent + connection.fragments_sent + control_sent + close_sent,
         frames_received=received + connection.fragments_received + control_received + close_received,
         pings_sent=connection.pings_sent,
         pings_received=connection.pings_received,
         pongs_sent=connection.pongs_sent,
         pongs_received=connection.pongs_received,
-        consumer_wait_seconds=consumer_wait.seconds,
-        peer_wait_seconds=peer_wait.seconds,
-        **others,
+        consumer_wait_seconds=engine.consumer_wait.seconds,
+        peer_wait_seconds=engine.peer_wait.seconds,
     )
 
 

@@ -108,9 +108,9 @@ class Outbox(FrameQueue):
         return self.size > HIGH_WATER or bool(self._turns) or self._outgoing is not None
 
     @property
-    def unframed(self) -> int:
-        """How many messages were accepted of which no frame was made."""
-        return len(self._payloads) + self._dropped
+    def messages_sent(self) -> int:
+        """How many messages were accepted, those included of which no frame was made."""
+        return self._connection.messages_sent + len(self._payloads) + self._dropped
 
     async def wait_turn(self, message: tuple[bytes, int] | None = None, *, outgoing: Outgoing | None = None) -> bool:
         """Wait until there is room, first come first served; false if the session has ended before.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from httpx2_trio_ws._carriers import CarrierError
 from httpx2_trio_ws._core._json import as_bytes, check_utf8, encode_json
 from httpx2_trio_ws._core._state import SessionState
-from httpx2_trio_ws._core._statistics import Statistics, statistics
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
 from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import BINARY, TEXT, check_close, check_payload
@@ -415,21 +414,3 @@ class Session(Iterating, SessionState["Engine"]):
         await engine.done.wait()
         if engine.failure is not None:
             engine.raise_ended(engine.failure)
-
-    # -- state ---------------------------------------------------------------------------------
-
-    def statistics(self) -> Statistics:
-        """What the session has done so far. May be called in any thread."""
-        engine = self._engine
-        return statistics(
-            self._connection,
-            engine.consumer_wait,
-            engine.peer_wait,
-            sent=self._connection.messages_sent + self._outbox.unframed,
-            received=engine.messages_received,
-            bytes_sent=self._outbox.bytes_sent,
-            bytes_received=engine.bytes_received,
-            queued_messages=len(self._messages),
-            unsent_bytes=self._outbox.gathered + self._outbox.control_size,
-            latency=self.latency,
-        )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from httpx2_trio_ws._core._json import as_bytes, check_utf8, encode_json
 from httpx2_trio_ws._core._state import SessionState
-from httpx2_trio_ws._core._statistics import Statistics, statistics
 from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import check_close, check_payload
 
@@ -257,24 +256,6 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
             raise TimeoutError(f"the session has not ended within {timeout} s")
         if engine.failure is not None:
             engine.raise_ended(engine.failure)
-
-    # -- state ---------------------------------------------------------------------------------
-
-    def statistics(self) -> Statistics:
-        """What the session has done so far."""
-        engine, outbox = self._engine, self._outbox
-        return statistics(
-            engine.connection,
-            engine.consumer_wait,
-            engine.peer_wait,
-            sent=outbox.messages_sent,
-            received=engine.messages_received,
-            bytes_sent=outbox.bytes_sent,
-            bytes_received=engine.bytes_received,
-            queued_messages=len(self._messages),
-            unsent_bytes=outbox.size + outbox.control_size,
-            latency=self.latency,
-        )
 
 
 class SyncPongWaiter:
