@@ -70,7 +70,7 @@ class Inbox:
         #: :attr:`resume_at` are left.
         self.messages: deque[Message] = deque()
         #: Takes one of them at a time; raises :exc:`IndexError` if there is none.
-        self.oldest: Iterator[Message] = map(deque.popleft, repeat(self.messages))
+        self.oldest: Iterator[Message] = map(type(self.messages).popleft, repeat(self.messages))
         #: Reading goes on when so few are left; -1 while it has not stopped.
         self.resume_at = -1
 
@@ -163,6 +163,12 @@ class Inbox:
         """No more messages will come: who waits, now or later, gets what is left, and then the :attr:`error`."""
         with self.lock:
             self._hand_out()
+
+    def forked(self) -> None:
+        """After the end: the messages are the parent's."""
+        self.lock = threading.Lock()
+        self.discard()
+        self.end()
 
     def discard(self) -> None:
         """Drop what is queued, and do not wait for room."""

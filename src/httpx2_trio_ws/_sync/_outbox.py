@@ -314,6 +314,13 @@ class Outbox(FrameQueue):
         with self.lock:
             self.drop_messages()
 
+    def forked(self) -> None:
+        """After the end: what waits here is written by the parent."""
+        self.lock = threading.Lock()
+        self._lone = None
+        self.drop_all()
+        self._release()
+
     def fail(self, cause: Exception) -> None:
         """Writing has failed."""
         with self.lock:

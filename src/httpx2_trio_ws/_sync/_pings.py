@@ -60,6 +60,11 @@ class Pings:
             ping.answered.set()
         return [now - ping.sent_at for ping in answered]
 
+    def forked(self) -> None:
+        """The pongs come to the parent."""
+        self._lock = threading.Lock()
+        self.forget()
+
     def forget(self) -> None:
         """No pong will come any more."""
         with self._lock:

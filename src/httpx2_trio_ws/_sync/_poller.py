@@ -66,6 +66,11 @@ class Poller:
             else:
                 self._selector.register(self._socket, events)
 
+    def forked(self) -> None:
+        """The reader is the parent's, and is not to be woken from here."""
+        self._lock = threading.Lock()
+        self.close()
+
     def close(self) -> None:
         """Wake nobody any more."""
         with self._lock:

@@ -19,6 +19,7 @@ from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
 from ._carrier import ClosedCarrier, read_stream
+from ._forks import FORKED, to_tell
 from ._inbox import Inbox
 from ._outbox import Outbox
 from ._pings import Pings
@@ -106,11 +107,26 @@ class Reader:
         self._readable = False
         self._blocked = False
         call_before_closing(response.extensions["network_stream"], self._client_closes)
+        to_tell.add(self)
 
     def _client_closes(self) -> None:
         """The client closes the connection, under the session or as that has ended. In any thread."""
         self._carrier = ClosedCarrier(self._carrier.socket)
         self.poller.wake()  # poll() would not say so
+
+    def forked(self) -> None:
+        """We are a child of the process that the session is in. No other thread is here, and none gives a lock back."""
+        if self.done.is_set():
+            return
+        self.cancelled = True  # if it is the thread that forked
+        self.life.drop(FORKED, time.monotonic())
+        self.life.told = True
+        self.poller.forked()
+        self.inbox.forked()
+        self.outbox.forked()
+        self.pings.forked()
+        self._carrier.socket.close()  # the parent has it, too
+        self.done.set()
 
     def run(self) -> None:
         """The thread."""

@@ -39,7 +39,7 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
     a limit) or :exc:`WebSocketClosedError` (our own close). Messages that had arrived before the peer's close or a
     failure are handed out first.
 
-    A process that forks must not use a session in the child.
+    In the child of a process that forks, sessions of the parent have ended: calls raise, and leaving the block returns.
     """
 
     __slots__ = ("__weakref__", "_inbox", "_messages", "_outbox")
@@ -124,7 +124,8 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
         match message:  # isinstance() is a call: after one, Ctrl-C may come
             case str():
                 return message
-        raise WebSocketInvalidTypeReceived(message)
+            case _:
+                raise WebSocketInvalidTypeReceived(message)
 
     def receive_bytes(self, timeout: float | None = None) -> bytes:
         """Receive the next message, which must be binary.
@@ -136,7 +137,8 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
         match message:  # as in receive_text()
             case bytes():
                 return message
-        raise WebSocketInvalidTypeReceived(message)
+            case _:
+                raise WebSocketInvalidTypeReceived(message)
 
     # -- sending -------------------------------------------------------------------------------
 
