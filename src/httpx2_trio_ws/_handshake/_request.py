@@ -46,7 +46,7 @@ class Opening(Generic[C]):
         self.client: C = client
         self.handshake, self.session = parse_options(options)
         #: The user's own trace extension.
-        self.trace: Callable[[str, Any], Any] | None = (self.handshake.extensions or {}).get("trace")
+        self.trace: Callable[[str, Any], Any] | None = dict(self.handshake.extensions or {}).get("trace")
         self.steps = Steps()
         self.request = _request(client, url, self.handshake)
 

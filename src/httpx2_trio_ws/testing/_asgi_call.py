@@ -28,8 +28,9 @@ logger = logging.getLogger("httpx2_trio_ws")
 # What the connection holds in each direction before a write waits; about what a socket's buffers hold.
 _CAPACITY = 65536
 READ_SIZE = 65536
-# Starlette's and Litestar's names for that the client has gone.
+# Starlette's and Litestar's names for that the client has gone; and Quart's, since 0.23, which is not so plain.
 _GONE = ("ClientDisconnect", "WebSocketDisconnect")
+_GONE_IN_QUART = ("quart.wrappers.base", "ClientDisconnectedError")
 # What they make of any exception that comes too late for a response.
 _WRAPPED = ("Caught handled exception, but response already started.", "Exception caught after response started")
 
@@ -242,13 +243,16 @@ class Call:
 
 
 def _says_gone(error: BaseException) -> bool:
-    """It is our own exception, or what a framework makes of it or of the event, which goes by one of two names.
+    """It is our own exception, or what a framework makes of it or of the event, which goes by one of few names.
 
     What an app itself raises from one of them, or calls by another name, is an error of its own.
     """
     if str(error) in _WRAPPED and error.__cause__ is not None:
         return all(map(_says_gone, leaves(error.__cause__)))
-    return isinstance(error, ClientDisconnect) or any(kind.__name__ in _GONE for kind in type(error).__mro__)
+    kinds = type(error).__mro__
+    return isinstance(error, ClientDisconnect) or any(
+        kind.__name__ in _GONE or (kind.__module__, kind.__name__) == _GONE_IN_QUART for kind in kinds
+    )
 
 
 class _Body(httpx2.AsyncByteStream):
