@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
+import httpx2
 import pytest
 import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketClosedError
+from httpx2_trio_ws.anyio import open_websocket
 
+from .handshake_support import client_context, server_context
 from .memory import TEXT, Frame, close_frame, memory_session, text
+from .sync.support import LONG, Task, listening, upgrade
+from .test_closed_clients import each_transport, url
+from .test_tls_carriers import each_loop, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -172,3 +179,26 @@ async def test_waiting_for_a_pong_may_be_cancelled_and_taken_up_again() -> None:
         _, payload = await peer.receive()
         await peer.send(bytes((0x8A, len(payload))) + payload)
         assert await waiter >= 0
+
+
+@each_loop
+@each_transport
+def test_when_a_cancelled_close_comes_back_the_pools_slot_is_free(loop: str, tls: bool) -> None:
+    """The peer does not answer, and nobody waits for it any more; but for our own side, which takes a few turns."""
+
+    async def main() -> None:
+        with listening(server_context() if tls else None) as (address, accept):
+            accepting = Task(lambda: (upgrade(accept()), upgrade(accept())))
+            limits, timeout = httpx2.Limits(max_connections=1), httpx2.Timeout(LONG, pool=0)
+            verify = client_context() if tls else False
+            async with (
+                httpx2.AsyncClient(verify=verify, limits=limits, timeout=timeout) as client,
+                open_websocket(client, url(address, tls=tls), close_timeout_seconds=60) as ws,
+            ):
+                with anyio.move_on_after(0.05) as scope:
+                    await ws.close()
+                assert scope.cancelled_caught
+                async with open_websocket(client, url(address, tls=tls), close_timeout_seconds=0):
+                    accepting.result()
+
+    run(loop, main)

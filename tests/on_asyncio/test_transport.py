@@ -15,16 +15,19 @@ import anyio
 import httpx2
 import pytest
 
-from httpx2_trio_ws import WebSocketNetworkError
+from httpx2_trio_ws import Instrument, WebSocketNetworkError
 from httpx2_trio_ws._carriers import _asyncio as transport_module
 from httpx2_trio_ws._carriers._asyncio import LoopCarrier
 from httpx2_trio_ws._carriers._beneath import is_paused
 from httpx2_trio_ws.anyio import open_websocket
 from tests.memory import accept_key, text
+from tests.sync.support import Task, listening, upgrade
 
 from .support import REAL_LOOPS, run_real, server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.asyncio.server import ServerConnection
 
     from httpx2_trio_ws.anyio import WebSocketSession
@@ -88,6 +91,91 @@ def test_a_reader_that_waits_holds_the_server_up(loop: str) -> None:
             assert ws.statistics().bytes_received < 1_000_000
             for _ in range(100):
                 assert len(await ws.receive()) == 100_000
+
+    run_real(loop, main)
+
+
+class Counting:
+    """Stands before what the loop calls, and counts."""
+
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
+        self.calls = 0
+
+    def __call__(self, *args: Any) -> None:
+        self.calls += 1
+        self.function(*args)
+
+
+@each_loop
+@pytest.mark.parametrize("instruments", [(), (Instrument(),)], ids=["called back", "in a task"])
+def test_the_loop_is_not_kept_busy_while_the_queue_is_full(
+    loop: str, instruments: tuple[Instrument, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is more to be read, and nobody who wants it: the loop looks elsewhere."""
+
+    async def handler(ws: ServerConnection) -> None:
+        await ws.recv()
+        for number in range(100):
+            await ws.send(str(number) * 10_000)
+        await ws.wait_closed()
+
+    async def main() -> None:
+        async with (
+            server(handler) as (client, url),
+            open_websocket(client, url, compression=None, queue_size=2, instruments=instruments) as ws,
+        ):
+            carrier = ws._engine.carrier
+            assert isinstance(carrier, LoopCarrier)
+            called = Counting(carrier._on_readable)
+            monkeypatch.setattr(carrier, "_on_readable", called)
+            await asyncio.sleep(0.05)  # until then, it is the stream that reads
+            await ws.send("go")
+            assert await ws.receive() == "0" * 10_000
+            await asyncio.sleep(0.1)
+            called.calls = 0
+            await asyncio.sleep(0.1)
+            assert called.calls == 0
+            for number in range(1, 100):
+                assert await ws.receive() == str(number) * 10_000
+            assert called.calls > 0
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_the_loop_is_not_kept_busy_once_a_write_has_found_room(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[Counting] = []
+
+    class Event(asyncio.Event):
+        def __init__(self) -> None:
+            super().__init__()
+            self.set = Counting(super().set)  # type: ignore[assignment]
+            counted.append(self.set)  # type: ignore[arg-type]
+
+    class Asyncio:
+        """The module, but for one class."""
+
+        def __getattr__(self, name: str) -> Any:
+            return Event if name == "Event" else getattr(asyncio, name)
+
+    async def main() -> None:
+        with listening() as (address, accept):
+            accepting = Task(lambda: upgrade(accept()))
+            async with (
+                httpx2.AsyncClient() as client,
+                open_websocket(client, f"ws://{address}/", compression=None, close_timeout_seconds=0) as ws,
+            ):
+                monkeypatch.setattr(transport_module, "asyncio", Asyncio())
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(ws.send(bytes(10_000_000)))
+                    await asyncio.sleep(0.1)
+                    assert counted, "the write waits for room"
+                    receiving = Task(accepting.result().receive)
+                assert len(receiving.result().payload) == 10_000_000
+                before = [event.calls for event in counted]
+                await asyncio.sleep(0.1)
+                assert [event.calls for event in counted] == before
 
     run_real(loop, main)
 
