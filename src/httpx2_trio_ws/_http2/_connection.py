@@ -88,32 +88,33 @@ class Connection(Sending):
     def _parse(self, data: bytes) -> None:
         buffer = self._buffer
         if buffer:
-            buffer += data
-            if len(buffer) < self._needed:
+            if len(buffer) + len(data) < self._needed:
+                buffer += data
                 return
-            data = bytes(buffer)
+            data = b"".join((buffer, data))
             buffer.clear()
-        pos, end, view = 0, len(data), memoryview(data)
+        pos, end = 0, len(data)
         while True:
             start = pos + f.HEADER_SIZE
             self._needed = f.HEADER_SIZE
             if start > end:
                 break
-            length = data[pos] << 16 | data[pos + 1] << 8 | data[pos + 2]
+            high, low, kind, flags, stream_id = f.HEADER.unpack_from(data, pos)
+            length = high << 8 | low
             if length > f.MAX_FRAME_SIZE:
-                self._refuse_start(data[pos + 3], data[pos + 4])
+                self._refuse_start(kind, flags)
                 raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             if start + length > end:
                 self._needed += length
                 break
-            kind, flags = data[pos + 3], data[pos + 4]
-            stream_id = int.from_bytes(view[pos + 5 : start], "big") & f.MAX_WINDOW
+            stream_id &= f.MAX_WINDOW
             pos = start + length
             if kind == f.DATA and self.settings_received and self._block is None:
-                self._data(stream_id, flags, view[start:pos])
+                self._data(stream_id, flags, data[start:pos])
             else:
-                self._other(kind, flags, stream_id, bytes(view[start:pos]))
-        buffer += view[pos:]
+                self._other(kind, flags, stream_id, data[start:pos])
+        if pos < end:
+            buffer += data[pos:]
 
     def _refuse_start(self, kind: int, flags: int) -> None:
         """The server's connection preface is SETTINGS (RFC 9113 §3.4)."""
@@ -122,7 +123,7 @@ class Connection(Sending):
 
     # -- frames --------------------------------------------------------------------------------
 
-    def _data(self, stream_id: int, flags: int, payload: memoryview) -> None:
+    def _data(self, stream_id: int, flags: int, payload: bytes) -> None:
         length = padding = len(payload)
         self._count(length)
         if flags & f.PADDED:
@@ -144,7 +145,7 @@ class Connection(Sending):
             if padding:
                 self.credit(stream, padding)
             if payload:
-                self._events.append(Data(stream, bytes(payload)))
+                self._events.append(Data(stream, payload))
             if flags & f.END_STREAM:
                 self._end(stream)
 
@@ -171,7 +172,7 @@ class Connection(Sending):
     def _headers_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._known(stream_id, "HEADERS")
         if flags & f.PADDED:
-            payload = bytes(_unpadded(memoryview(payload)))
+            payload = _unpadded(payload)
         if flags & f.PRIORITY_FLAG:
             if len(payload) < 5:
                 raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, "a HEADERS frame without the priority that it has")
@@ -337,7 +338,7 @@ class Connection(Sending):
         self._events.append(Broken(stream, text))
 
 
-def _unpadded(payload: memoryview) -> memoryview:
+def _unpadded(payload: bytes) -> bytes:
     """What a padded frame carries (RFC 9113 §6.1)."""
     if not payload or payload[0] >= len(payload):
         raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "padding that is longer than its frame")

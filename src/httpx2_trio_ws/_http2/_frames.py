@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # §3.4
@@ -13,7 +14,9 @@ END_HEADERS = 4
 PADDED = 8
 PRIORITY_FLAG = 32
 
-HEADER_SIZE = 9
+# Of a frame: the length in two parts, as it has 24 bits; kind, flags, stream.
+HEADER = struct.Struct(">HBBBI")
+HEADER_SIZE = HEADER.size
 # The largest frame that we take: what every side must (§4.2), and one TLS record.
 MAX_FRAME_SIZE = 16384
 MAX_WINDOW = 2**31 - 1
@@ -65,4 +68,5 @@ class HTTP2Error(Exception):
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """A whole frame."""
-    return b"%b%c%c%b%b" % (len(payload).to_bytes(3, "big"), kind, flags, stream_id.to_bytes(4, "big"), payload)
+    length = len(payload)
+    return HEADER.pack(length >> 8, length & 255, kind, flags, stream_id) + payload

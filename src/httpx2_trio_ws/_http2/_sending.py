@@ -113,10 +113,9 @@ class Sending:
         stream.sent += count
         self._window -= count
         output, size = self._output, self._max_frame_size
-        tail = b"\0\0" + stream.id.to_bytes(4, "big")
         for at in range(0, count, size):
             length = min(size, count - at)
-            output += length.to_bytes(3, "big") + tail
+            output += f.HEADER.pack(length >> 8, length & 255, f.DATA, 0, stream.id)
             output += data[at : at + length]
         self._calm.sent((count - 1) // size + 1)
         return count

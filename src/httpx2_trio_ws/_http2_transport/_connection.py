@@ -31,6 +31,8 @@ _CONNECTION_WINDOW = 2**24
 _FAREWELL = 0.5
 # No event loop need be asked to sleep for ever.
 _LONG = 3600.0
+# Who writes so soon after another write is likely to be one of many: what they write goes out together.
+_BURST = 100e-6
 _logger = logging.getLogger("httpx2_trio_ws.http2")
 _numbers = count(1)
 
@@ -40,8 +42,9 @@ class Connection:
 
     Its tasks outlive the sessions that it carries, and belong to no nursery of anyone's: httpx2 leaves transports in the
     order in which it entered them, and often not at all. So they catch all that may happen, tell every stream of it, and
-    end on their own. Only the writer touches the carrier's write side: a write to TLS that was cancelled would leave half
-    a record there. Sessions fill its buffer, and never wait for the network themselves.
+    end on their own. Sessions fill a buffer, and never wait for the network themselves: a write to TLS that was cancelled
+    would leave half a record there. What goes without waiting is written at once, by whoever filled the buffer; the
+    writer has what does not, and what many have filled it with.
 
     Args:
         runtime: where the tasks run.
@@ -85,6 +88,10 @@ class Connection:
         self._http2 = h.Connection(options.stream_window_bytes, _CONNECTION_WINDOW)
         self.turns = Turns(runtime, self._http2)
         self._wake = runtime.event()
+        # What the writer has begun to write, while that waits.
+        self._rest = memoryview(b"")
+        self._wrote_at = -math.inf
+        self._is_reading = False
         self._scope = runtime.cancel_scope()
         self._ending = False
         self._goodbye = ""
@@ -158,21 +165,39 @@ class Connection:
     async def _write_loop(self) -> None:
         runtime, http2, carrier = self.runtime, self._http2, self._carrier
         while True:
-            if not http2.has_output:
+            if not (self._rest or http2.has_output):
                 if self._ending:
                     self._scope.cancel()
                     return
                 self._wake = runtime.event()
                 await self._wake.wait()
-            rest = memoryview(http2.take_output())
+                continue
+            self._rest = self._rest or memoryview(http2.take_output())
             try:
-                while rest:
-                    rest = rest[await carrier.write(rest) :]
+                while self._rest:
+                    self._rest = self._rest[await carrier.write(self._rest) :]
             except CarrierError as exc:
                 self._write_failed(exc)
                 return
-            self.turns.pass_on()
+            self._has_written()
             await runtime.checkpoint()
+
+    def _flush(self) -> None:
+        """Write what goes without waiting. The rest is the writer's."""
+        if not (self._rest or self._ending) and self._carrier.writes_now:
+            output = memoryview(self._http2.take_output())
+            try:
+                self._rest = output[self._carrier.write_now(output) :]
+            except CarrierError as exc:
+                self._write_failed(exc)
+                return
+            self._has_written()
+        if self._rest or self._http2.has_output:
+            self._wake.set()
+
+    def _has_written(self) -> None:
+        self._wrote_at = self.runtime.now()
+        self.turns.serve()
 
     def _write_failed(self, exc: CarrierError) -> None:
         """Nothing can be sent any more. What has arrived may say why, so it is still read."""
@@ -220,12 +245,23 @@ class Connection:
         now = self.runtime.now()
         if self._keepalive is not None:
             self._keepalive.heard(now)
-        for event in self._http2.receive_data(data, now):
-            if isinstance(event, h.Data):
-                event.stream.owner.on_data(event)
-            else:
-                self._act(event, now)
-        self._kick()
+        self._is_reading = True
+        windows = False
+        try:
+            for event in self._http2.receive_data(data, now):
+                if isinstance(event, h.Data):
+                    event.stream.owner.on_data(event)
+                elif isinstance(event, h.Window):
+                    self.turns.window_opened(event.stream)
+                    windows = True
+                else:
+                    self._act(event, now)
+        finally:
+            self._is_reading = False
+        if windows:
+            self.turns.serve()
+        if self._http2.has_output:
+            self._flush()
         return self.error is None
 
     def _act(self, event: h.Event, now: float) -> None:
@@ -243,8 +279,6 @@ class Connection:
 
     def _act_on_connection(self, event: h.Event, now: float) -> None:
         match event:
-            case h.Window(stream):
-                self.turns.window_opened(stream)
             case h.SettingsReceived():
                 if not self.ready.is_set():
                     self.ready.set()
@@ -299,7 +333,7 @@ class Connection:
         """Write what there is room for."""
         written = self._http2.send(stream, data)
         if written:
-            self._wake.set()
+            self._kick()
         return written
 
     def credit(self, stream: h.Stream, size: int) -> None:
@@ -320,7 +354,13 @@ class Connection:
         self._kick()
 
     def _kick(self) -> None:
-        if self._http2.has_output:
+        """There may be something to write: now, or with what others write very soon."""
+        if not self._http2.has_output or self._is_reading:
+            return
+        is_lone = not self._wake.is_set() and self.runtime.now() - self._wrote_at >= _BURST
+        if is_lone or self._http2.is_backed_up:
+            self._flush()
+        else:
             self._wake.set()
 
     # -- ends ----------------------------------------------------------------------------------

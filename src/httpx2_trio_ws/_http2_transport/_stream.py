@@ -146,6 +146,9 @@ class HTTP2Stream:
         """Wait until something has happened, or ``deadline`` has come."""
         if self._changed is None:
             self._changed = self._connection.runtime.event()
+        if deadline == math.inf:
+            await self._changed.wait()
+            return
         with self._connection.runtime.cancel_scope(deadline=deadline):
             await self._changed.wait()
 
@@ -218,8 +221,6 @@ class HTTP2Stream:
             CarrierError: from what ended the stream.
         """
         self._check_open()
-        if self._connection.turns.is_taken:
-            return 0
         return self._connection.send(self.http2, data)
 
     async def send_in_turn(self, data: bytes | memoryview) -> int:
@@ -228,13 +229,10 @@ class HTTP2Stream:
         Raises:
             CarrierError: from what ended the stream.
         """
-        turns = self._connection.turns
-        await turns.wait(self.http2)
-        try:
+        written = await self._connection.turns.write(self.http2, data)
+        if not written:
             self._check_open()
-            return self._connection.send(self.http2, data)
-        finally:
-            turns.pass_on()
+        return written
 
     def _check_open(self) -> None:
         if self._error is not None or self._closed or self.http2.forgotten:

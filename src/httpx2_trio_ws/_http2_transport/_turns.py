@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,12 +9,24 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._runtime import Event, Runtime
 
 
+class _Turn:
+    """A writer that waits."""
+
+    __slots__ = ("data", "event", "stream", "written")
+
+    def __init__(self, stream: Stream, data: bytes | memoryview, event: Event) -> None:
+        self.stream = stream
+        self.data = data
+        self.event = event
+        self.written = 0
+
+
 class Turns:
     """First come, first served.
 
-    What makes room wakes the first that can use it, and who has written wakes the next (:meth:`pass_on`), also when it
-    was cancelled instead. So a herd of writers costs no more than one each. A stream whose own window is used up waits
-    apart, and keeps no other from its turn.
+    What those who wait want to write is with their turns, so whoever makes room writes it for them (:meth:`serve`) and
+    wakes each that had some of it. So a herd of writers costs no more than one each, and nobody waits for a task to run
+    before room is used. A stream whose own window is used up waits apart, and keeps no other from its turn.
 
     Args:
         runtime: of the tasks that wait.
@@ -25,59 +36,47 @@ class Turns:
     def __init__(self, runtime: Runtime, http2: Connection) -> None:
         self._runtime = runtime
         self._http2 = http2
-        self._waiting: deque[tuple[Stream, Event]] = deque()
-        self._used_up: dict[Stream, Event] = {}
-        #: One that has waited is about to write: no other may, until :meth:`pass_on`.
-        self.is_taken = False
+        self._waiting: dict[_Turn, None] = {}
+        self._used_up: dict[Stream, _Turn] = {}
 
-    async def wait(self, stream: Stream) -> None:
-        """Wait for room, or for the end of the stream. The caller writes, and calls :meth:`pass_on`."""
-        event = self._runtime.event()
+    async def write(self, stream: Stream, data: bytes | memoryview) -> int:
+        """Wait for room, and write what there is room for; return how much that was: 0 at the end of the stream.
+
+        If it is cancelled, some may have been written.
+        """
+        turn = _Turn(stream, data, self._runtime.event())
         if self._http2.is_used_up(stream):
-            self._used_up[stream] = event
-            try:
-                await event.wait()
-            finally:
-                self._used_up.pop(stream, None)
-            return
-        turn = stream, event
-        self._waiting.append(turn)
+            self._used_up[stream] = turn
+        else:
+            self._waiting[turn] = None
         try:
-            await event.wait()
-        except BaseException:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            else:
-                self.pass_on()  # it was ours
-            raise
+            await turn.event.wait()
+        finally:
+            self._used_up.pop(stream, None)
+            self._waiting.pop(turn, None)
+        return turn.written
 
-    def pass_on(self) -> None:
-        """There may be room: wake the first that can use it."""
-        self.is_taken = False
-        if self._waiting and not self._http2.is_blocked:
-            for turn in self._waiting:
-                if self._http2.room(turn[0]) > 0:
-                    self._waiting.remove(turn)
-                    turn[1].set()
-                    self.is_taken = True
-                    return
+    def serve(self) -> None:
+        """There may be room: write for those that can use it, in their order."""
+        http2 = self._http2
+        if self._waiting and not http2.is_blocked:
+            for turn in tuple(self._waiting):
+                turn.written = http2.send(turn.stream, turn.data)
+                if turn.written:
+                    del self._waiting[turn]
+                    turn.event.set()
+                    if http2.is_blocked:
+                        return
 
     def window_opened(self, stream: Stream | None) -> None:
-        """The server takes more, of one stream or of all."""
-        if stream is None:
-            for used_up, event in self._used_up.items():
-                if not self._http2.is_used_up(used_up):
-                    event.set()
-        elif stream in self._used_up:
-            self._used_up[stream].set()
-        self.pass_on()
+        """The server takes more, of one stream or of all; :meth:`serve` is to be called."""
+        if self._used_up:
+            for used_up in [stream] if stream is not None else list(self._used_up):
+                if used_up in self._used_up and not self._http2.is_used_up(used_up):
+                    self._waiting[self._used_up.pop(used_up)] = None
 
     def release(self, stream: Stream) -> None:
         """It is over: whoever waits to write to the stream finds out what happened."""
-        if stream in self._used_up:
-            self._used_up[stream].set()
-        for turn in list(self._waiting):
-            if turn[0] is stream:
-                self._waiting.remove(turn)
-                turn[1].set()
-        self.pass_on()
+        for turn in (*self._used_up.values(), *self._waiting):
+            if turn.stream is stream:
+                turn.event.set()
