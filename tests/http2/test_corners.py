@@ -8,7 +8,6 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import httpcore2
 import httpx2
 import pytest
 import trio
@@ -18,18 +17,18 @@ from httpx2_trio_ws import WebSocketNetworkError, WebSocketUpgradeError, open_we
 from httpx2_trio_ws._http2 import Connection
 from httpx2_trio_ws.anyio import open_websocket as open_on_asyncio
 from httpx2_trio_ws.http2 import HTTP2Transport
-from tests.memory import text as text_frame
 from tests.servers import read_request, tcp_server
 
-from .scripted import Peer, client_of, echo, scripted
+from .scripted import client_of, echo, scripted
 from .server import CODES, serving
-from .stream_end import PlainStream
-from .wire import answer, data, goaway, rst, settings
+from .stream_end import StreamTransport
+from .wire import answer, goaway, rst, settings
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Callable
 
+    from .scripted import Peer
     from .server import Server, ServerStream
 
     Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
@@ -142,6 +141,30 @@ def test_cancelled_when_it_was_to_dial(tls: Contexts) -> None:
             await until(lambda: tasks.transport._pool is not None)
             second = asyncio.create_task(tasks.one())
             await tasks.cancel_when_told(second, first.cancel)
+            assert await tasks.one() == "x"
+
+    anyio.run(main)
+
+
+def test_cancelled_when_it_was_told_that_there_is_none(tls: Contexts) -> None:
+    async def main() -> None:
+        async with on_asyncio(tls, httpx2.Limits(), 10) as (_, tasks):
+            fails = asyncio.Event()
+
+            async def trace(name: str, _: object) -> None:
+                if name.endswith("connect_tcp.started"):
+                    await fails.wait()
+                    raise httpx2.ConnectError("no")
+
+            async def first() -> None:
+                with pytest.raises(httpx2.ConnectError):
+                    async with open_on_asyncio(tasks._client, tasks._url, extensions={"trace": trace}):
+                        raise AssertionError
+
+            dials = asyncio.create_task(first())
+            await until(lambda: tasks.transport._pool is not None)
+            await tasks.cancel_when_told(asyncio.create_task(tasks.one()), fails.set)
+            await dials
             assert await tasks.one() == "x"
 
     anyio.run(main)
@@ -262,37 +285,19 @@ async def test_a_refusal_over_http1(tls: Contexts, length: int) -> None:
 # -- connections that end in ways of their own -----------------------------------------------------------
 
 
-async def test_what_arrived_before_a_write_failed_is_read(autojump_clock: object) -> None:
-    """The server reads nothing more, and then says why it goes."""
-
-    class Backend(httpcore2.AsyncNetworkBackend):
-        async def connect_tcp(self, *_: Any, **__: Any) -> Any:
-            await trio.lowlevel.checkpoint()
-            return PlainStream(trio.socket.from_stdlib_socket(ours))
-
-    class Transport(HTTP2Transport):
-        def _loop_of_caller(self) -> Any:
-            return (*super()._loop_of_caller()[:2], Backend())
-
-    ours, theirs = socket.socketpair()
-    with theirs:
-        peer = Peer(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)), 0)
-        async with httpx2.AsyncClient(transport=Transport(http1=False)) as client, trio.open_nursery() as nursery:
-
-            @nursery.start_soon
-            async def server() -> None:
-                await peer.greet()
-                await peer.accept()
-                theirs.shutdown(socket.SHUT_RD)
-
-            async with open_websocket(client, "ws://x/") as ws:
-                await trio.testing.wait_all_tasks_blocked()
-                await ws.send("x")
-                await trio.testing.wait_all_tasks_blocked()
-                await peer.send(data(1, text_frame("last words")))
-                assert await ws.receive() == "last words"
-                with pytest.raises(WebSocketNetworkError, match="Broken pipe"):
-                    await ws.receive()
+async def test_a_connection_is_idle_from_its_last_session_on(autojump_clock: object) -> None:
+    """Not from when its tasks last looked."""
+    transport = StreamTransport()
+    async with httpx2.AsyncClient(transport=transport) as client, trio.open_nursery() as nursery:
+        transport.start(nursery)
+        async with open_websocket(client, "ws://x/", close_timeout_seconds=0):
+            await trio.sleep(3)
+        left = trio.current_time()
+        [connection] = transport.server.connections
+        while not connection.lost:
+            await connection.changed.wait()
+        assert 4.9 < trio.current_time() - left < 6
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_connection_that_is_reset(tls: Contexts) -> None:

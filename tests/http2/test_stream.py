@@ -15,7 +15,7 @@ from httpx2_trio_ws import WebSocketNetworkError, open_websocket
 from httpx2_trio_ws._http2_transport import _transport
 
 from .scripted import Peer, client_of, echo, scripted, text
-from .wire import DATA, data, rst, settings, window
+from .wire import DATA, answer, data, rst, settings, window
 
 if TYPE_CHECKING:
     from .scripted import Contexts
@@ -56,6 +56,23 @@ async def test_reading_and_writing(tls: Contexts) -> None:
         await response.aclose()
         with pytest.raises(httpcore2.WriteError, match="the stream was closed"):
             await stream.write(b"x")
+
+
+async def test_what_nobody_has_read(tls: Contexts) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        stream, _ = await peer.request()
+        await peer.send(answer(stream) + data(stream, b"early"))
+        await peer.wait_end()
+
+    async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
+        request = client.build_request("GET", server.url.replace("wss", "https"), headers=ASKING)
+        response = await client.send(request, stream=True)
+        stream = response.extensions["network_stream"]
+        assert stream.websocket_carrier().has_unread
+        assert await stream.read(100) == b"early"
+        assert not stream.websocket_carrier().has_unread
+        await response.aclose()
 
 
 async def test_reading_what_was_reset(tls: Contexts) -> None:

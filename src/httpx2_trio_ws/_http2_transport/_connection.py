@@ -16,6 +16,7 @@ from httpx2_trio_ws._protocol import Keepalive, Verdict
 
 from ._stream import HTTP2Stream, UnprocessedError
 from ._turns import Turns
+from ._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,8 +32,6 @@ _CONNECTION_WINDOW = 2**24
 _FAREWELL = 0.5
 # No event loop need be asked to sleep for ever.
 _LONG = 3600.0
-# Who writes so soon after another write is likely to be one of many: what they write goes out together.
-_BURST = 100e-6
 _logger = logging.getLogger("httpx2_trio_ws.http2")
 _numbers = count(1)
 
@@ -42,9 +41,7 @@ class Connection:
 
     Its tasks outlive the sessions that it carries, and belong to no nursery of anyone's: httpx2 leaves transports in the
     order in which it entered them, and often not at all. So they catch all that may happen, tell every stream of it, and
-    end on their own. Sessions fill a buffer, and never wait for the network themselves: a write to TLS that was cancelled
-    would leave half a record there. What goes without waiting is written at once, by whoever filled the buffer; the
-    writer has what does not, and what many have filled it with.
+    end on their own. Sessions never touch the carrier: see :class:`Writer`.
 
     Args:
         runtime: where the tasks run.
@@ -87,11 +84,7 @@ class Connection:
         self._on_change = on_change
         self._http2 = h.Connection(options.stream_window_bytes, _CONNECTION_WINDOW)
         self.turns = Turns(runtime, self._http2)
-        self._wake = runtime.event()
-        # What the writer has begun to write, while that waits.
-        self._rest = memoryview(b"")
-        self._wrote_at = -math.inf
-        self._is_reading = False
+        self._writer = Writer(runtime, carrier, self._http2, self.turns, self._write_failed)
         self._scope = runtime.cancel_scope()
         self._ending = False
         self._goodbye = ""
@@ -163,41 +156,9 @@ class Connection:
             self._fail(httpcore2.ReadError(f"the server closed the HTTP/2 connection{self._goodbye}"))
 
     async def _write_loop(self) -> None:
-        runtime, http2, carrier = self.runtime, self._http2, self._carrier
-        while True:
-            if not (self._rest or http2.has_output):
-                if self._ending:
-                    self._scope.cancel()
-                    return
-                self._wake = runtime.event()
-                await self._wake.wait()
-                continue
-            self._rest = self._rest or memoryview(http2.take_output())
-            try:
-                while self._rest:
-                    self._rest = self._rest[await carrier.write(self._rest) :]
-            except CarrierError as exc:
-                self._write_failed(exc)
-                return
-            self._has_written()
-            await runtime.checkpoint()
-
-    def _flush(self) -> None:
-        """Write what goes without waiting. The rest is the writer's."""
-        if not (self._rest or self._ending) and self._carrier.writes_now:
-            output = memoryview(self._http2.take_output())
-            try:
-                self._rest = output[self._carrier.write_now(output) :]
-            except CarrierError as exc:
-                self._write_failed(exc)
-                return
-            self._has_written()
-        if self._rest or self._http2.has_output:
-            self._wake.set()
-
-    def _has_written(self) -> None:
-        self._wrote_at = self.runtime.now()
-        self.turns.serve()
+        await self._writer.run()
+        if not self._lost:  # all is said
+            self._scope.cancel()
 
     def _write_failed(self, exc: CarrierError) -> None:
         """Nothing can be sent any more. What has arrived may say why, so it is still read."""
@@ -245,7 +206,7 @@ class Connection:
         now = self.runtime.now()
         if self._keepalive is not None:
             self._keepalive.heard(now)
-        self._is_reading = True
+        self._writer.is_held = True
         windows = False
         try:
             for event in self._http2.receive_data(data, now):
@@ -257,11 +218,10 @@ class Connection:
                 else:
                     self._act(event, now)
         finally:
-            self._is_reading = False
+            self._writer.is_held = False
         if windows:
             self.turns.serve()
-        if self._http2.has_output:
-            self._flush()
+        self._writer.flush()
         return self.error is None
 
     def _act(self, event: h.Event, now: float) -> None:
@@ -321,7 +281,7 @@ class Connection:
         stream = HTTP2Stream(self)
         stream.http2 = self._http2.open_stream(headers, stream)
         self._log("stream %d opened, %d are open", stream.id, len(self._http2.streams))
-        self._kick()
+        self._writer.kick()
         return stream
 
     def release(self) -> None:
@@ -333,35 +293,25 @@ class Connection:
         """Write what there is room for."""
         written = self._http2.send(stream, data)
         if written:
-            self._kick()
+            self._writer.kick()
         return written
 
     def credit(self, stream: h.Stream, size: int) -> None:
         """So many bytes of a stream were taken."""
         self._http2.credit(stream, size)
-        self._kick()
+        self._writer.kick()
 
     def reset(self, stream: h.Stream) -> None:
         """Nobody is interested in a stream any more."""
         self._http2.reset(stream, h.ErrorCode.CANCEL)
         self.forget(stream)
-        self._kick()
+        self._writer.kick()
 
     def ping(self) -> None:
         """Ask for a sign of life, and how long it takes."""
         self._pinged_at = self.runtime.now()
         self._http2.ping(bytes(8))
-        self._kick()
-
-    def _kick(self) -> None:
-        """There may be something to write: now, or with what others write very soon."""
-        if not self._http2.has_output or self._is_reading:
-            return
-        is_lone = not self._wake.is_set() and self.runtime.now() - self._wrote_at >= _BURST
-        if is_lone or self._http2.is_backed_up:
-            self._flush()
-        else:
-            self._wake.set()
+        self._writer.kick()
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -399,7 +349,7 @@ class Connection:
     def _end(self) -> None:
         """Once all is written, it is over."""
         self._ending = True
-        self._wake.set()
+        self._writer.end()
 
     def _fail(self, error: Exception) -> None:
         """Tell every stream, once."""

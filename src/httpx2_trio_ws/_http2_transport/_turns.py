@@ -59,14 +59,13 @@ class Turns:
     def serve(self) -> None:
         """There may be room: write for those that can use it, in their order."""
         http2 = self._http2
-        if self._waiting and not http2.is_blocked:
-            for turn in tuple(self._waiting):
-                turn.written = http2.send(turn.stream, turn.data)
-                if turn.written:
-                    del self._waiting[turn]
-                    turn.event.set()
-                    if http2.is_blocked:
-                        return
+        for turn in tuple(self._waiting):
+            if http2.is_blocked:
+                return
+            turn.written = http2.send(turn.stream, turn.data)
+            if turn.written:
+                del self._waiting[turn]
+                turn.event.set()
 
     def window_opened(self, stream: Stream | None) -> None:
         """The server takes more, of one stream or of all; :meth:`serve` is to be called."""
@@ -80,3 +79,4 @@ class Turns:
         for turn in (*self._used_up.values(), *self._waiting):
             if turn.stream is stream:
                 turn.event.set()
+        self.serve()  # a stream less is more for the others
