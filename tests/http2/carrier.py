@@ -28,7 +28,10 @@ async def http2(
     """A stream over TLS. ``contexts`` are a server's and a client's."""
 
     async def on_stream(stream: ServerStream) -> None:
-        peer = await stream.accept()
+        try:
+            peer = await stream.accept()
+        except BrokenPipeError:
+            return  # the opening was cancelled
         await handler(peer)
         await peer.close()
 
