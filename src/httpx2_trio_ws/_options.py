@@ -54,13 +54,13 @@ class OpenOptions(TypedDict, total=False):
     """The largest message to receive, in bytes after inflation. Default 1 MiB; ``None`` is no limit.
 
     A peer that sends more is told 1009, and :exc:`WebSocketProtocolError` is raised. The limit does not apply to a message
-    that :meth:`receive_stream` waits for.
+    that :meth:`WebSocketSession.receive_stream` waits for.
     """
     stream_large_messages: bool
     """What becomes of a message over ``max_message_size_bytes`` that nobody waits for. Default false: it is refused.
 
-    If true, it waits, little of it held and the rest not read, until :meth:`receive_stream` takes it in parts; a call that
-    wants it whole refuses it, with 1009.
+    If true, it waits, little of it held and the rest not read, until :meth:`WebSocketSession.receive_stream` takes it in
+    parts; a call that wants it whole refuses it, with 1009.
     """
     queue_size: int
     """How many received messages to hold for the application before reading stops. Default 512."""

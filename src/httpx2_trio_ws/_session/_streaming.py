@@ -24,7 +24,7 @@ class Calls(Protocol):
 
 
 class MessageWriter:
-    """A message that is sent in parts, of a length that need not be known; from :meth:`send_stream` of a session.
+    """A message that is sent in parts, of a length that need not be known; from :meth:`WebSocketSession.send_stream`.
 
     It is a context manager. Entering waits for its turn, first come first served with the other sending calls. Those wait
     until the block has been left; pings, pongs and close frames go between the parts. When the block is left normally, the
@@ -120,7 +120,7 @@ class MessageWriter:
 
 
 class MessageReader:
-    """A message that is received in parts, as it arrives; from :meth:`receive_stream` of a session.
+    """A message that is received in parts, as it arrives; from :meth:`WebSocketSession.receive_stream`.
 
     It is a context manager, and an iterator of parts. Entering waits for the next message to begin, first come first
     served with the other receiving calls. Those wait until it has ended here, or the block has been left. A message that
