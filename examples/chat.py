@@ -1,7 +1,8 @@
 """A chat in the terminal: two directions at once, lines that are typed to messages, and messages to lines.
 
 Whichever side ends first ends the other: Ctrl-D closes the session, and when the server closes, nobody waits for a line
-any more. If the connection is lost, what is typed meanwhile waits for the next one. Messages are JSON, ``{"from": "alice", "text": "hello"}``; the nickname goes into the query, too.
+any more. If the connection is lost, what is typed meanwhile waits for the next one. Messages are JSON,
+``{"from": "alice", "text": "hello"}``; the nickname goes into the query, too.
 
 Run it with the URL of a server that hands out what it receives. ``python -m httpx2_trio_ws --serve`` runs one with
 which you talk to yourself::
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TextIO
 
 import httpx2
 import trio
@@ -34,22 +36,10 @@ async def read_line() -> str:
     return await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
 
 
-def printable(text: str) -> str:
-    """Without control characters: other people's text must not act on this terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def say(text: str) -> None:
-    print(printable(text), flush=True)
-
-
-def show(message: str | bytes) -> None:
-    """Print a message. One that is none of the chat's must not end it."""
-    try:
-        content = json.loads(message)
-        say(f"{content['from']}: {content['text']}")
-    except (ValueError, LookupError, TypeError):
-        say(f"(not a chat message: {message!r})")
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print without control characters: other people's text must not act on this terminal."""
+    printable = (character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    print("".join(printable), file=file, flush=True)
 
 
 async def type_lines(room: Room, name: str, both: trio.CancelScope) -> None:
@@ -61,9 +51,13 @@ async def type_lines(room: Room, name: str, both: trio.CancelScope) -> None:
 
 
 async def print_messages(room: Room, both: trio.CancelScope) -> None:
-    """Print what arrives, until the server closes."""
+    """Print what arrives, until the server closes. A message that is none of the chat's must not end it."""
     async for message in room:
-        show(message)
+        try:
+            content = json.loads(message)
+            say(f"{content['from']}: {content['text']}")
+        except (ValueError, LookupError, TypeError):
+            say(f"(not a chat message: {message!r})")
     say("The server has closed the chat.")
     both.cancel()
 
@@ -78,13 +72,6 @@ async def chat(client: httpx2.AsyncClient, url: str, name: str) -> None:
         nursery.start_soon(print_messages, room, nursery.cancel_scope)
 
 
-def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions in a group and in the groups in it: the chat's nursery is inside the session's."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for part in error.exceptions for leaf in leaves(part)]
-    return [error]
-
-
 async def main(url: str, name: str) -> int:
     """Chat, and return the exit code."""
     code = 1
@@ -93,8 +80,10 @@ async def main(url: str, name: str) -> int:
             await chat(client, url, name)
         code = 0
     except* (WebSocketException, httpx2.TransportError, ValueError) as group:  # ValueError: the URL is none
-        for error in leaves(group):
-            print("chat:", printable(str(error) or repr(error)), file=sys.stderr)
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):  # the nursery's is inside that of the room's block
+            error = error.exceptions[0]
+        say(f"chat: {str(error) or repr(error)}", sys.stderr)
     except* KeyboardInterrupt:
         code = 130  # Ctrl-C
     return code

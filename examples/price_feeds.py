@@ -24,7 +24,7 @@ from httpx2_trio_ws import SourceEnded, WebSocketSession, merge, reconnect
 FEEDS = 50
 
 
-@dataclass
+@dataclass(eq=False)
 class Feed:
     """What is known of one feed, over all of its sessions."""
 
@@ -42,23 +42,21 @@ async def subscribe(feed: Feed, ws: WebSocketSession) -> None:
 
 async def collect(client: httpx2.AsyncClient, url: str, feeds: list[Feed]) -> None:
     """Keep the latest price of each feed, until all have ended."""
-    by_name = {feed.name: feed for feed in feeds}
     sources = {
-        feed.name: reconnect(client, url, params={"feed": feed.name}, on_connect=partial(subscribe, feed))
-        for feed in feeds
+        feed: reconnect(client, url, params={"feed": feed.name}, on_connect=partial(subscribe, feed)) for feed in feeds
     }
     async with merge(sources, failures="tell") as prices:
-        async for name, message in prices:
+        async for feed, message in prices:
             if isinstance(message, SourceEnded):
                 if message.error is not None:
-                    print(f"{name} is given up: {message.error}", flush=True)
+                    print(f"{feed.name} is given up: {message.error}", flush=True)
                 continue
             try:
-                by_name[name].price = float(message)
-                by_name[name].updates += 1
+                feed.price = float(message)
+                feed.updates += 1
             except ValueError as exc:
-                print(f"{name} is given up: {exc}", flush=True)
-                prices.remove(name)
+                print(f"{feed.name} is given up: {exc}", flush=True)
+                prices.remove(feed)
 
 
 async def report(feeds: list[Feed], interval_seconds: float = 1) -> None:
@@ -90,10 +88,8 @@ async def main(url: str) -> None:
         nursery.start_soon(report, feeds)
         await collect(client, url, feeds)
         nursery.cancel_scope.cancel()  # all have ended: nothing is left to report, and no signal need be waited for
-    print(
-        f"{sum(feed.updates for feed in feeds)} updates of {sum(feed.updates > 0 for feed in feeds)} feeds"
-        f" in {sum(feed.sessions for feed in feeds)} sessions"
-    )
+    updates, sessions = [feed.updates for feed in feeds], sum(feed.sessions for feed in feeds)
+    print(f"{sum(updates)} updates of {sum(map(bool, updates))} feeds in {sessions} sessions")
 
 
 if __name__ == "__main__":
