@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from benchmarks import driving, plots, render
+from benchmarks import driving, growing, plots, render
 from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Ends, WrongError
 from benchmarks.figures import TARGETS, Found, per_message
@@ -18,7 +18,7 @@ from benchmarks.growing import Series
 from benchmarks.jobs import Job, encoded, masked_frame, pieces
 from benchmarks.main import Run
 from benchmarks.matrix import WORKLOADS, takes_part
-from benchmarks.processes import FailedError, Process, Server, Worker
+from benchmarks.processes import ROOT, FailedError, Process, Server, Worker
 from benchmarks.upgrading import upgrade
 
 if TYPE_CHECKING:
@@ -175,6 +175,28 @@ def test_targets_are_met_or_missed(tmp_path: Path) -> None:
     page.write_text(f"before\n{render.BEGIN}\nold\n{render.END}\nafter\n")
     render.fill(page, text)
     assert page.read_text() == f"before\n{render.BEGIN}\n\n{text}\n\n{render.END}\nafter\n"
+
+
+def test_where_others_are_ahead_is_told() -> None:
+    ours = {"wall_us": 10.0, "cpu_us": 10.0}
+    told = found(
+        echo_125={
+            "ours_trio": ours,
+            "websockets_trio": {"wall_us": 9.0, "cpu_us": 12.0},
+            "httpx2_trio": {"wall_us": 9.9, "cpu_us": 9.9},
+            "bare_trio": {"wall_us": 0.5, "cpu_us": 0.5},
+        },
+    )
+    assert render.behind(told)[2:-1] == ["| Echo, 125 B text | trio | websockets | 0.90 | 1.20 |"]
+
+
+def test_the_page_has_what_was_measured() -> None:
+    results, growth = (ROOT / "benchmarks" / name for name in ("results.json", "growth.json"))
+    drawn = {
+        name for name in ("throughput", "echo", "memory", "growth") if f"figures/{name}.svg" in render.PAGE.read_text()
+    }
+    text = render.block(Found.read(results), growing.read(growth)[0], drawn)
+    assert text in render.PAGE.read_text(), "run benchmarks/report.py"
 
 
 def test_what_the_targets_name_exists() -> None:
