@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import socket
 import sys
 from collections import Counter
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from benchmarks import driving, growing, plots, render
+from benchmarks import attacks, driving, growing, plots, render
 from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Ends, WrongError
 from benchmarks.figures import TARGETS, Found, per_message
@@ -197,6 +198,21 @@ def test_the_page_has_what_was_measured() -> None:
     }
     text = render.block(Found.read(results), growing.read(growth)[0], drawn)
     assert text in render.PAGE.read_text(), "run benchmarks/report.py"
+
+
+def test_the_page_on_security_has_what_attacks_cost() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "attacks.json").read_text(encoding="utf-8"))
+    page = attacks.PAGE.read_text(encoding="utf-8")
+    assert attacks.with_table(page, rows) == page, "run benchmarks/attacks.py --docs"
+    assert {row["attack"] for row in rows} == set(attacks.ATTACKS)
+
+
+def test_an_attack_is_measured_on_each_contender() -> None:
+    rows = attacks.measure_all(["compressed: stored blocks of nothing"], list(attacks.CONTENDERS))
+    for row in rows:
+        assert row["milliseconds_per_mib"] > 0, row
+        assert (row["longest_milliseconds"] is None) == ("threads" in row["contender"]), row
+    assert attacks.table(rows).count("\n") == 3
 
 
 def test_what_the_targets_name_exists() -> None:
