@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 import time
 import tracemalloc
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx2
@@ -87,6 +88,8 @@ def test_bodies(face: str, attack: str, status: str) -> None:
             longest, last = max(longest, now - last), now
 
     async def main(opened: Opener) -> None:
+        result: Any = None
+        spent = peak = math.inf
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             await anyio.sleep(0.01)

@@ -18,7 +18,8 @@ CHECKS = len(session_checks())
 OF_KINDS = {name: len(runtime.checks()) for name, runtime in RUNTIMES.items()}
 SCRIPTS = sum(len(scenario.scripts) for scenario in SCENARIOS)
 OPERATIONS = len(test_every_checkpoint.RUNS)
-CASES = math.prod(len(mark.args[1]) for mark in test_every_checkpoint.test_cancelled_at_each.pytestmark)  # type: ignore[attr-defined]
+MARKS: list[pytest.Mark] = vars(test_every_checkpoint.test_cancelled_at_each)["pytestmark"]
+CASES = math.prod([len(mark.args[1]) for mark in MARKS])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +13,17 @@ from httpx2_trio_ws import WebSocketNetworkError
 from httpx2_trio_ws.anyio import connect_websocket, open_websocket
 from httpx2_trio_ws.testing import ASGIWebSocketTransport
 
-from .support import accept, asgi_client, both_loops, disconnected, echo, idle, raw_connection, without_lifespan
+from .support import (
+    accept,
+    asgi_client,
+    both_loops,
+    disconnected,
+    echo,
+    idle,
+    on_virtual_time,
+    raw_connection,
+    without_lifespan,
+)
 
 if TYPE_CHECKING:
     from .support import Event, Receive, Scope, Send
@@ -202,3 +213,32 @@ async def test_an_exception_of_the_app_is_told_also_if_the_block_is_cancelled() 
             scope.cancel()
             await anyio.sleep_forever()
     assert caught.value.subgroup(AppError) is not None
+
+
+def test_asyncios_own_cancellation_has_no_place_in_the_group() -> None:
+    """There, nobody would take it out again: a task group or a time-out around the block looks at what leaves it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await accept(receive, send)
+        await receive()
+        raise AppError
+
+    async def leave() -> None:
+        async with asgi_client(app) as client:
+            async with open_websocket(client, "/"):
+                pass
+            await idle(client)
+            is_idle.set()
+            await asyncio.sleep(3600)
+
+    async def main() -> None:
+        task = asyncio.create_task(leave())
+        await is_idle.wait()
+        task.cancel()
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await task
+        assert caught.group_contains(AppError)
+        assert not caught.group_contains(asyncio.CancelledError)
+
+    is_idle = asyncio.Event()
+    on_virtual_time("asyncio", main)

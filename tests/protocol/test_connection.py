@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
+import weakref
 import zlib
 
 import pytest
@@ -342,3 +344,50 @@ def test_partial_text_fails_at_the_first_bad_byte() -> None:
     partial.add(b"a\xf0")
     with pytest.raises(UnicodeDecodeError):
         partial.add(b"\x28")
+
+
+# -- what is left ----------------------------------------------------------------------------------
+
+
+BROKEN = {
+    "masked": b"\x81\x80abcd",
+    "an opcode that is none": wire(FIN | 3, b""),
+    "reserved bits": wire(FIN | RSV2 | TEXT, b""),
+    "a ping that is too long": wire(FIN | PING, bytes(126)),
+    "a ping in fragments": wire(PING, b""),
+    "a continuation of nothing": wire(FIN, b""),
+    "a message inside a message": wire(TEXT, b"a") + wire(TEXT, b"b"),
+    "bad UTF-8": wire(FIN | TEXT, b"\xff"),
+    "bad UTF-8 in fragments": wire(TEXT, b"\xe2") + wire(FIN, b"a"),
+    "a message that is too large": wire(FIN | TEXT, bytes(1001)),
+    "a bomb": wire(FIN | RSV1 | BINARY, zlib.compress(bytes(10_000), wbits=-15)),
+    "no deflate": wire(FIN | RSV1 | TEXT, b"\xff\xff"),
+    "a code that is none": wire(FIN | CLOSE, close_payload(999)),
+    "half a code": wire(FIN | CLOSE, b"\x03"),
+    "a reason that is no text": wire(FIN | CLOSE, b"\x03\xe8\xff"),
+    "an end inside a frame": b"\x81\x05abc",
+}
+
+
+class Watched(Connection):
+    """One that weak references can be made to."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_connection_that_failed_is_freed_without_the_garbage_collector(broken: str) -> None:
+    """No exception that was noted leads back to what noted it."""
+    gc.collect()
+    gc.disable()
+    try:
+        connection = Watched(max_message_size=1000, deflate=Deflate().extension())
+        connection.receive_data(text("fine") + BROKEN[broken])
+        if broken == "an end inside a frame":
+            connection.receive_eof()
+        connection.control_to_send()
+        alive = weakref.ref(connection)
+        del connection
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -171,6 +171,45 @@ def test_compressed_and_plain_messages_in_turns(takeover: bool) -> None:
         assert connection.receive_data(data) == ["again and again", "plain"]
 
 
+# Compressed sizes around those of zlib's and our own buffers: at each, the end of the message is added to what it needs.
+SIZES = [
+    1,
+    3,
+    5,
+    125,
+    126,
+    *range(2040, 2050),
+    4095,
+    4096,
+    8192,
+    16_383,
+    16_384,
+    32_768,
+    65_530,
+    *range(65_534, 65_540),
+]
+
+
+@pytest.mark.parametrize("how", ["whole", "in fragments", "byte by byte"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_end_is_added_to_compressed_messages_of_any_size(size: int, how: str) -> None:
+    """And what follows refers to them."""
+    deflater, connection = Deflater(Deflate()), inflating()
+    noise = random.Random(size).randbytes(size)
+    for message in (noise, noise, b"", noise[::-1], b"end"):
+        payload = deflater.message(message)
+        half = len(payload) // 2
+        frames = wire(FIN | RSV1 | BINARY, payload)
+        if how == "in fragments":
+            frames = wire(RSV1 | BINARY, payload[:half]) + wire(0, payload[half:]) + wire(FIN, b"")
+        if how == "byte by byte" and size < 10_000:
+            got = [m for at in range(len(frames)) for m in receive_all(connection, frames[at : at + 1])]
+        else:
+            got = receive_all(connection, frames[: half + 7]) + receive_all(connection, frames[half + 7 :])
+        assert got == [message]
+    assert connection.failure is None
+
+
 def test_compressed_message_of_the_limit_is_taken_and_one_byte_more_is_not() -> None:
     connection, deflater = inflating(5000), Deflater(Deflate())
     assert connection.receive_data(wire(FIN | RSV1 | BINARY, deflater.message(bytes(5000)))) == [bytes(5000)]

@@ -159,6 +159,28 @@ async def test_cancelled_in_the_handshake() -> None:
         assert anyio.current_time() - server.began == pytest.approx(5)
 
 
+@pytest.mark.parametrize("where", ["handshake", "wait", "on_connect"])
+@both_loops
+async def test_a_turn_that_is_cancelled_while_it_opens_is_followed_by_the_next(where: str) -> None:
+    """A limit around one turn is none around the loop."""
+    parts: dict[str, list[Part]] = {"handshake": [silence], "wait": [503], "on_connect": [stay]}
+
+    async def on_connect(ws: WebSocketSession) -> None:
+        if where == "on_connect" and turns == 1:
+            await anyio.sleep_forever()
+
+    turns = 0
+    got: list[str | bytes] = []
+    async with play(*parts[where], hello) as server:
+        for connection in reconnect_here(server, on_connect=on_connect):
+            turns += 1
+            with anyio.move_on_after(0.5 if turns == 1 else math.inf) as scope:
+                async with connection as ws:
+                    got.extend([message async for message in ws])
+            assert scope.cancelled_caught is (turns == 1)
+    assert got == ["hello"]
+
+
 @both_loops
 async def test_cancelled_in_the_block() -> None:
     async with play(drop, stay) as server:

@@ -240,6 +240,40 @@ def test_stop_while_it_opens(client: httpx2.Client) -> None:
     assert not readers()
 
 
+class Soon(Backoff):
+    def delay(self, failures: int, retry_after_seconds: float = 0) -> float:
+        return 0.05
+
+
+def interrupted(seconds: float) -> bool:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["wait", "on_connect"])
+def test_a_turn_that_is_interrupted_while_it_opens_is_followed_by_the_next(
+    client: httpx2.Client, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_connect(ws: Any) -> None:
+        if where == "on_connect" and turns == 1:
+            raise KeyboardInterrupt
+
+    turns = 0
+    got: list[str | bytes] = []
+    with serve(503 if where == "wait" else "stay", 1000) as url:
+        loop = reconnect(client, url, backoff=Soon(), on_connect=on_connect)
+        for connection in loop:
+            turns += 1
+            with monkeypatch.context() as patch:
+                if where == "wait" and turns == 1:
+                    patch.setattr(loop._stopped, "wait", interrupted)
+                try:
+                    with connection as ws:
+                        got.extend(ws)
+                except KeyboardInterrupt:
+                    assert turns == 1
+    assert (turns, got) == (2, ["2"])
+
+
 def test_stop_in_on_connect(client: httpx2.Client) -> None:
     def log_in(ws: Any) -> None:
         loop.stop()
