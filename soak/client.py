@@ -77,11 +77,14 @@ class Settings(NamedTuple):
 class Crowd:
     """All sessions, and what is to be told about them at the end."""
 
-    def __init__(self, client: httpx2.AsyncClient, settings: Settings, records: Records, faults: Faults) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, settings: Settings, records: Records, faults: Faults, resets: Faults
+    ) -> None:
         self.client = client
         self.settings = settings
         self.records = records
         self.faults = faults
+        self.resets = resets
         self.held = 0
         self.peak = 0
         self.opened = 0
@@ -315,6 +318,7 @@ class Session:
             self._end |= End.FAILED
             crowd.failures[type(self.failure).__name__] += 1
             crowd.ends["by a failure"] += 1
+            excused = excused or crowd.resets.broken(self.row.number, self._began)
             if not excused and (self.port is None or not crowd.faults.broken(self.port, self._began)):
                 crowd.unexpected.append(f"session {self.row.number}: {self.failure!r}, and nothing was broken")
         elif self.closed_with is not None:

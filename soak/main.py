@@ -24,6 +24,8 @@ import httpx2
 import trio
 import trustme
 
+from httpx2_trio_ws.http2 import HTTP2Transport
+
 from .client import END_SECONDS, Crowd, Settings
 from .records import Faults, Records
 from .report import MIB, Held, Outcome, show
@@ -106,7 +108,7 @@ class Run:
         self.between_faults = 0.0 if arguments.defect else min(45.0, self.seconds / 4)
         self.certificate: list[Path] = []
         self.verify: ssl.SSLContext | bool = False
-        if arguments.tls:
+        if arguments.tls or arguments.http2:
             self._make_certificate()
 
     def _make_certificate(self) -> None:
@@ -119,7 +121,7 @@ class Run:
     def settings(self, port: int) -> Settings:
         """The client's part."""
         return Settings(
-            url=f"{'wss' if self.arguments.tls else 'ws'}://127.0.0.1:{port}",
+            url=f"{'wss' if self.certificate else 'ws'}://127.0.0.1:{port}",
             sessions=self.arguments.sessions,
             seed=str(self.arguments.seed),
             per_second=self.per_second,
@@ -131,39 +133,52 @@ class Run:
 
     async def start_server(self) -> Child:
         """A server."""
-        return await Child.start("server", self.directory, self.per_second, *self.certificate)
+        certificate = [] if self.arguments.http2 else self.certificate
+        return await Child.start("server", self.directory, self.per_second, *certificate)
+
+    def transport(self) -> httpx2.AsyncBaseTransport:
+        """The client's."""
+        limits = httpx2.Limits(max_connections=None)
+        options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)]
+        if self.arguments.http2:
+            return HTTP2Transport(verify=self.verify, http1=False, limits=limits, socket_options=options)
+        return httpx2.AsyncHTTPTransport(verify=self.verify, limits=limits, socket_options=options)
 
     async def run(self) -> Outcome:
         """From the first process to the last."""
         defects = self.arguments.defect or []
         self.server = await self.start_server()
         self.proxy = await Child.start("proxy", self.directory, self.arguments.seed, *defects)
+        # What stands before the server, from the client on; the last one knows where the server is.
+        self.between = [self.proxy]
         try:
+            if self.arguments.http2:
+                front = await Child.start("front", self.directory, self.arguments.seed, *self.certificate)
+                self.between.append(front)
+                await self.proxy.tell(f"upstream {front.port}")
             tasks, sockets = trio.lowlevel.current_statistics().tasks_living, open_sockets()
-            transport = httpx2.AsyncHTTPTransport(
-                verify=self.verify,
-                limits=httpx2.Limits(max_connections=None),
-                socket_options=[(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)],
-            )
-            async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=30) as client:
-                crowd = Crowd(client, self.settings(self.proxy.port), self.records, self.faults)
+            async with httpx2.AsyncClient(transport=self.transport(), trust_env=False, timeout=30) as client:
+                resets = Faults(self.directory, "resets")
+                crowd = Crowd(client, self.settings(self.proxy.port), self.records, self.faults, resets)
                 held = await self._hold(crowd)
             self._measure("closed")
             tasks = trio.lowlevel.current_statistics().tasks_living - tasks
             sockets = open_sockets() - sockets
             await self.server.stop()
-            faults = Counter(json.loads(await self.proxy.stop())) + self.restarts
+            faults = self.restarts
+            for child in self.between:
+                faults += Counter(json.loads(await child.stop()))
         finally:
             with trio.CancelScope(shield=True):
-                await self.server.kill()
-                await self.proxy.kill()
+                for child in (self.server, *self.between):
+                    await child.kill()
         outcome = Outcome(crowd, faults, self.memory, tasks, sockets, held)
         outcome.count(self.records)
         return outcome
 
     async def _hold(self, crowd: Crowd) -> Held:
         """Hold the sessions, and let them finish."""
-        await self.proxy.tell(f"upstream {self.server.port}")
+        await self.between[-1].tell(f"upstream {self.server.port}")
         self._measure("start")
         ramp = 60 + self.arguments.sessions / 10
         with trio.fail_after(ramp + self.seconds + STOP_SECONDS + RETURN_SECONDS + 2 * END_SECONDS):
@@ -172,7 +187,7 @@ class Run:
                 with trio.fail_after(ramp):
                     await crowd.complete.wait()
                 began = trio.current_time()
-                await self.proxy.tell(f"faults {self.between_faults}")
+                await self._tell(f"faults {self.between_faults}")
                 async with trio.open_nursery() as during:
                     during.start_soon(self._restart_at_times, crowd)
                     await trio.sleep_until(began + self.seconds / 3)
@@ -187,11 +202,15 @@ class Run:
         """End the faults. Those who have lost their session then should soon have one again."""
         at_end = crowd.held
         began = trio.current_time()
-        await self.proxy.tell("calm")
+        await self._tell("calm")
         with trio.move_on_after(RETURN_SECONDS):
             while crowd.held < 0.95 * self.arguments.sessions:  # noqa: ASYNC110 (there is no event for a number)
                 await trio.sleep(0.1)
         return Held(crowd.peak, at_end, crowd.held, trio.current_time() - began)
+
+    async def _tell(self, line: str) -> None:
+        for child in self.between:
+            await child.tell(line)
 
     def _measure(self, moment: str) -> None:
         gc.collect()
@@ -204,7 +223,7 @@ class Run:
         for number in range(count):
             await trio.sleep_until(began + self.seconds * (number + 1) / (count + 1))
             crowd.generation += 1
-            await self.proxy.tell("upstream 0")
+            await self.between[-1].tell("upstream 0")
             if number % 2:
                 self.restarts["server stopped"] += 1
                 await self.server.stop(min(STOP_SECONDS, self.seconds / 4))
@@ -212,7 +231,7 @@ class Run:
                 self.restarts["server killed"] += 1
                 await self.server.kill()
             self.server = await self.start_server()
-            await self.proxy.tell(f"upstream {self.server.port}")
+            await self.between[-1].tell(f"upstream {self.server.port}")
             crowd.generation += 1
 
 
@@ -255,16 +274,17 @@ def main(usage: str | None) -> int:
     parser.add_argument("--seconds", type=float, default=120, help="for how long; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of what is left to chance; default: %(default)s")
     parser.add_argument("--tls", action="store_true", help="wss:// instead of ws://")
+    parser.add_argument("--http2", action="store_true", help="streams of a few HTTP/2 connections, over TLS")
     parser.add_argument(
         "--defect", nargs="+", choices=DEFECTS, help="no faults, but have the proxy do this to one message each"
     )
     arguments = parser.parse_args()
-    if arguments.tls and arguments.defect:
-        parser.error("with --tls the proxy cannot tell where a message begins, so there is no --defect")
+    if (arguments.tls or arguments.http2) and arguments.defect:
+        parser.error("with TLS the proxy cannot tell where a message begins, so there is no --defect")
     allow_open_files(arguments.sessions)
     versions = [f"{name} {importlib.metadata.version(name)}" for name in ("httpx2-trio-ws", "trio", "websockets")]
     print(f"{', '.join(versions)}, Python {platform.python_version()}")
-    over = "TLS" if arguments.tls else "TCP"
+    over = "HTTP/2" if arguments.http2 else "TLS" if arguments.tls else "TCP"
     print(f"{arguments.sessions} sessions over {over} for {arguments.seconds:g} s, seed {arguments.seed}\n", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         outcome = trio.run(Run(arguments, Path(directory)).run)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST = 2**17  # sessions; what is not used of the file takes no space
-_PORTS = 2**16
 
 
 class End(enum.IntFlag):
@@ -97,19 +96,20 @@ class Records:
 
 
 class Faults:
-    """When the proxy has broken connections, by the client's port.
+    """When connections have been broken, by the client's port, or sessions, by their numbers.
 
     Args:
         directory: as for :class:`Records`.
+        name: of the file.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._times = memoryview(_mapped(directory / "faults", _PORTS * 8)).cast("d")
+    def __init__(self, directory: Path, name: str = "faults") -> None:
+        self._times = memoryview(_mapped(directory / name, MOST * 8)).cast("d")
 
     def mark(self, port: int) -> None:
-        """The proxy is going to break the connection from this port."""
+        """The connection from this port is going to be broken."""
         self._times[port] = time.monotonic()
 
     def broken(self, port: int, since: float) -> bool:
-        """Whether it has broken one from this port since a time, by :func:`time.monotonic`."""
+        """Whether one from this port has been broken since a time, by :func:`time.monotonic`."""
         return self._times[port] >= since

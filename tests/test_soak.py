@@ -29,6 +29,7 @@ SMALL = ("--sessions", "20", "--seconds")
 RUNS = {
     "TCP": (*SMALL, "3"),
     "TLS": (*SMALL, "3", "--tls"),
+    "HTTP/2": (*SMALL, "3", "--http2"),
     "defects": (*SMALL, "1", "--defect", *DEFECTS),
 }
 SECONDS = 50  # for each; they take 3 to 8
@@ -61,7 +62,7 @@ def counts(output: str, what: str) -> tuple[int, int]:
     return int(found[1].replace(",", "")), int(found[2].replace(",", ""))
 
 
-@pytest.mark.parametrize("over", ["TCP", "TLS"])
+@pytest.mark.parametrize("over", ["TCP", "TLS", "HTTP/2"])
 def test_whatever_breaks_no_message_goes_wrong(runs: dict[str, subprocess.Popen[str]], over: str) -> None:
     output, errors = runs[over].communicate(timeout=SECONDS)
     assert (runs[over].returncode, errors) == (0, ""), output

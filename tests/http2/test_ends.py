@@ -19,9 +19,9 @@ from httpx2_trio_ws import (
 )
 from httpx2_trio_ws._core import _life
 
-from .scripted import Peer, client_of, close_frame, echo, scripted, text
+from .scripted import WITH_WEBSOCKETS, Peer, client_of, close_frame, echo, scripted, text
 from .test_transport import transport_of
-from .wire import DATA, PING, RST, data, frame, goaway, rst, window
+from .wire import DATA, PING, RST, answer, data, frame, goaway, rst, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -256,6 +256,47 @@ async def test_what_was_not_processed_is_sent_again(tls: Contexts, how: str) -> 
             assert await ws.receive() == "x"
     assert server.connections == 2
     assert [response.status_code for response in seen] == [101]
+
+
+PLACES = ["with SETTINGS", "before the answer", "with the answer", "inside a message", "after a message"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("last", [0, 2**31 - 1])
+async def test_goaway_at_every_place(tls: Contexts, place: str, last: int) -> None:
+    """What was not processed is sent again, what was goes on, and what was and is dropped all the same is told."""
+
+    async def script(peer: Peer) -> None:
+        if peer.number:
+            await echo(peer)
+            return
+
+        def at(here: str) -> bytes:
+            return goaway(last, 0, b"so long") if here == place else b""
+
+        await peer.greet(WITH_WEBSOCKETS + at("with SETTINGS"))
+        stream, _ = await peer.request()
+        await peer.send(at("before the answer"), answer(stream), at("with the answer"))
+        await peer.until(DATA, stream)
+        message = text("x")
+        await peer.send(data(stream, message[:2]), at("inside a message"), data(stream, message[2:]))
+        await peer.send(at("after a message"))
+        await peer.wait_end()
+
+    dropped = not last and PLACES.index(place) >= 2
+    async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
+        with (
+            fails(r"dropped the stream after GOAWAY with NO_ERROR \(0\) 'so long'")
+            if dropped
+            else contextlib.nullcontext()
+        ):
+            async with open_websocket(client, server.url, close_timeout_seconds=0.1) as ws:
+                await ws.send("x")
+                assert await ws.receive() == "x"
+                if dropped:
+                    await ws.receive()
+        again = place == "with SETTINGS" or (not last and place == "before the answer")
+        assert server.connections == 1 + again
 
 
 async def test_not_for_ever(tls: Contexts) -> None:
