@@ -65,7 +65,7 @@ async def struck(call: Callable[[], Any]) -> None:
 
 
 async def test_a_message_handed_to_a_struck_receiver_goes_to_the_next() -> None:
-    inbox = Inbox(EdgeRuntime(0), 10)
+    inbox = Inbox(EdgeRuntime(0), Connection(), 10)
     got: list[Any] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(struck, inbox.wait_message)
@@ -81,7 +81,7 @@ async def test_a_message_handed_to_a_struck_receiver_goes_to_the_next() -> None:
 
 
 async def test_a_message_handed_to_a_struck_receiver_goes_back_to_the_front() -> None:
-    inbox = Inbox(EdgeRuntime(0), 10)
+    inbox = Inbox(EdgeRuntime(0), Connection(), 10)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(struck, inbox.wait_message)
         await trio.testing.wait_all_tasks_blocked()
@@ -90,7 +90,7 @@ async def test_a_message_handed_to_a_struck_receiver_goes_back_to_the_front() ->
 
 
 async def test_a_receiver_struck_when_the_session_ends() -> None:
-    inbox = Inbox(EdgeRuntime(0), 10)
+    inbox = Inbox(EdgeRuntime(0), Connection(), 10)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(struck, inbox.wait_message)
         await trio.testing.wait_all_tasks_blocked()
@@ -134,7 +134,7 @@ async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
     ],
 )
 async def test_the_inbox_is_full_by_count_or_by_size(messages: list[Any], room: int, resume_at: int) -> None:
-    inbox = Inbox(TRIO, 10)
+    inbox = Inbox(TRIO, Connection(), 10)
     inbox.put(messages)
     assert inbox.room == room
     assert not inbox.is_paused
@@ -215,7 +215,7 @@ async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
 
 
 async def test_the_size_of_the_inbox_is_counted_anew_when_it_comes_to_the_limit() -> None:
-    inbox = Inbox(TRIO, 10)
+    inbox = Inbox(TRIO, Connection(), 10)
     for _ in range(20):
         inbox.put(["x" * (MAX_SIZE // 3)])
         assert inbox.room == 9
