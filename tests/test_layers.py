@@ -135,7 +135,7 @@ PUBLIC = [
 
 MULTIPLEX = ["Merged", "Multiplexer", "SourceEnded", "Subscription", "SubscriptionOverflow", "merge", "multiplex"]
 SYNC = sorted(
-    {*PUBLIC, "SyncPongWaiter", "SyncWebSocketSession"}
+    {*PUBLIC, "SyncMessageReader", "SyncMessageWriter", "SyncPongWaiter", "SyncWebSocketSession"}
     - {"MessageReader", "MessageWriter", "PongWaiter", "WebSocketSession", "WebSocketStream", "connect_websocket"}
     - set(MULTIPLEX)
 )

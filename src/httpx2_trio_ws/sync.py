@@ -34,6 +34,7 @@ from ._options import with_options
 from ._reconnecting._blocking import Reconnect
 from ._sync._opening import GRACE, OpenSession, OpenSessionWithClient
 from ._sync._session import SyncPongWaiter, SyncWebSocketSession
+from ._sync._streaming import SyncMessageReader, SyncMessageWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,8 @@ __all__ = [
     "OpenOptions",
     "RetryPolicy",
     "Statistics",
+    "SyncMessageReader",
+    "SyncMessageWriter",
     "SyncPongWaiter",
     "SyncWebSocketSession",
     "WebSocketClosedError",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .carriers import Handler
 
 #: What the contract may not ask of it: there is nothing to cancel with, no nursery, and no loop to take turns on.
-WITHOUT = {"cancellation", "groups", "order", "parts", "turns"}
+WITHOUT = {"cancellation", "groups", "order", "turns"}
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
@@ -64,6 +64,39 @@ class PongWaiter:
 
     def __await__(self) -> Generator[Any, Any, float]:
         return self.wait().__await__()
+
+
+class Parts:
+    """The async face of a message in parts, sent or received."""
+
+    def __init__(self, message: sync.SyncMessageReader | sync.SyncMessageWriter) -> None:
+        self._message: Any = message
+
+    @property
+    def kind(self) -> str:
+        kind: str = self._message.kind
+        return kind
+
+    async def __aenter__(self) -> Self:
+        await in_thread(self._message.__enter__)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        with trio.CancelScope(shield=True):
+            await in_thread(partial(self._message.__exit__, *exc_info))
+
+    async def send(self, part: Any) -> None:
+        await in_thread(partial(self._message.send, part))
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        end = object()
+        part = await in_thread(partial(next, self._message, end))
+        if part is end:
+            raise StopAsyncIteration
+        return part
 
 
 ASYNC = {
@@ -107,6 +140,12 @@ class Session:
 
     async def ping(self, payload: bytes = b"") -> PongWaiter:
         return PongWaiter(await in_thread(partial(self.ws.ping, payload)))
+
+    def send_stream(self, kind: Any) -> Parts:
+        return Parts(self.ws.send_stream(kind))
+
+    def receive_stream(self) -> Parts:
+        return Parts(self.ws.receive_stream())
 
     async def aclose(self) -> None:
         await self.close()

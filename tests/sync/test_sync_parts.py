@@ -16,8 +16,10 @@ import pytest
 from httpx2_trio_ws._core._frames import FrameQueue
 from httpx2_trio_ws._core._life import Life
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
+from httpx2_trio_ws._protocol import Connection
 from httpx2_trio_ws._sync import _inbox, _outbox, _reader
 from httpx2_trio_ws._sync._carrier import StreamCarrier
+from httpx2_trio_ws._sync._orders import ControlOrder
 from httpx2_trio_ws._sync._waiting import Signal
 from httpx2_trio_ws.sync import WebSocketDisconnect, WebSocketNetworkError, open_websocket
 from tests.handshake_support import site
@@ -281,7 +283,7 @@ class Racing(deque[Any]):
 
 
 def test_a_message_that_another_thread_takes_first() -> None:
-    inbox = _inbox.Inbox(4, lambda: None, Life(5))
+    inbox = _inbox.Inbox(4, lambda: None, Life(5), Connection())
     inbox.messages = Racing("a")
     with pytest.raises(TimeoutError):
         inbox.wait(0)
@@ -292,7 +294,7 @@ def test_a_message_that_another_thread_takes_first() -> None:
 
 def test_messages_that_are_taken_while_the_reader_looks() -> None:
     woken: list[bool] = []
-    inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5))
+    inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5), Connection())
     inbox.messages = Racing("abcd")
     assert not inbox.pause(), "few enough are left by now"
     assert inbox.resume_at == -1
@@ -300,7 +302,7 @@ def test_messages_that_are_taken_while_the_reader_looks() -> None:
 
 def test_a_queue_that_was_large() -> None:
     """Its size is counted anew when it comes to the limit."""
-    inbox = _inbox.Inbox(100, lambda: None, Life(5))
+    inbox = _inbox.Inbox(100, lambda: None, Life(5), Connection())
     inbox.put(["x" * MAX_SIZE])
     assert inbox.room == 0
     inbox.messages.clear()
@@ -324,7 +326,7 @@ def test_a_ping_and_a_close_right_behind_a_full_queue_are_answered() -> None:
 def test_a_receiver_that_comes_when_the_reader_waits_for_room() -> None:
     """It may be that nobody has told the reader: so who waits does."""
     woken: list[bool] = []
-    inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5))
+    inbox = _inbox.Inbox(4, lambda: woken.append(True), Life(5), Connection())
     inbox.resume_at = 2
     with pytest.raises(TimeoutError):
         inbox.wait(0)
@@ -424,7 +426,7 @@ def test_a_ping_that_is_ordered_as_the_session_ends() -> None:
     with played() as (ws, peer):
         peer.begin(peer.answer_close)
         set_end(ws._outbox, WebSocketNetworkError("just now"))
-        ws._engine._order(_reader.ControlOrder(ws._engine.connection.ping, b""))
+        ws._engine._order(ControlOrder(ws._engine.connection.ping, b""))
         eventually(lambda: not ws._engine.orders)
         assert ws._outbox.control_size == 0
         ws._outbox._life.sending = ws._outbox._life.receiving = None

@@ -82,8 +82,8 @@ class FrameQueue:
     def _on_written(self) -> None:
         """So many message frames as :attr:`_written` says have been handed to the transport."""
 
-    def _on_outgoing(self) -> None:
-        """All of the message that is sent in parts has been taken."""
+    def _on_outgoing(self, outgoing: Outgoing) -> None:
+        """All of the message that was sent in parts has been taken."""
 
     def _on_control(self) -> None:
         """No control frame waits any more."""
@@ -141,7 +141,7 @@ class FrameQueue:
             self._fill()
         if outgoing.over:
             self._outgoing = None
-            self._on_outgoing()
+            self._on_outgoing(outgoing)
 
     def _fill(self) -> None:
         frames, batch = self._frames, self._batch

@@ -29,11 +29,11 @@ class Outgoing:
         "_chunks",
         "_compressed",
         "_connection",
-        "_ended",
         "_kind",
         "_then",
         "begun",
         "complete",
+        "ended",
         "over",
         "size",
     )
@@ -43,13 +43,13 @@ class Outgoing:
         self._kind = kind
         self._chunks: deque[bytes | memoryview] = deque()
         self._compressed = False
-        self._ended = False
         self._then = b""
         #: Something was added, so that it can no longer be taken back.
         self.begun = False
         #: Nothing more will be added: the next fragment that takes all that there is is the last.
         self.complete = False
-        #: :meth:`frame` has given all.
+        #: :meth:`frame` has given the last frame of the message; all frames.
+        self.ended = False
         self.over = False
         #: Bytes that wait.
         self.size = 0
@@ -71,9 +71,9 @@ class Outgoing:
 
     def frame(self) -> bytes:
         """The next frame, of what has gathered; empty if there is nothing to be sent."""
-        if self._chunks or (self.complete and not self._ended):
+        if self._chunks or (self.complete and not self.ended):
             payload = self._gathered()
-            fin = self._ended = self.complete and not self._chunks
+            fin = self.ended = self.complete and not self._chunks
             self.over = fin and not self._then
             return self._framed(payload, fin=fin)
         frame, self._then = self._then, b""

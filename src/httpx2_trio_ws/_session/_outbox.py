@@ -191,9 +191,9 @@ class Outbox(FrameQueue):
         """Nothing has been added, and nothing will be."""
         if self._outgoing is outgoing:
             self._outgoing = None
-            self._on_outgoing()
+            self._on_outgoing(outgoing)
 
-    def _on_outgoing(self) -> None:
+    def _on_outgoing(self, outgoing: Outgoing) -> None:  # noqa: ARG002
         self._owner = None
         self._admit()
 

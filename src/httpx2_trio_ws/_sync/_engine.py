@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from ._reader import CloseOrder, ControlOrder, Reader
+from httpx2_trio_ws._core._parts import BROKEN_OFF
+
+from ._orders import CloseOrder, ControlOrder
+from ._reader import Reader
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._exceptions import WebSocketException
@@ -71,6 +74,11 @@ class Engine(Reader):
             self.abort()
             raise
         self.begin_close(code, reason)  # in case the session had ended by itself, and the reader with it
+
+    def break_off(self, code: int) -> None:
+        """Close inside of a message that cannot be ended. Does not wait."""
+        self.orders.append(CloseOrder(code, BROKEN_OFF))
+        self.poller.wake()
 
     def abort(self) -> None:
         """Drop the connection now, and wait until it is done, which is soon."""

@@ -4,7 +4,8 @@ Messages are coalesced: the reader takes all that have gathered, up to :data:`BA
 
 While nothing is queued, a *lone* message is written by the thread that sends it. A message that follows on another
 within :data:`BURST` seconds is part of a *burst* and left for the reader, which writes many at once. Above the
-high-water mark, a sender leaves its message here unencoded, and waits until the reader has queued it.
+high-water mark, a sender leaves its message here unencoded, and waits until the reader has queued it. While a message is
+sent in parts, all others do so, too.
 
 Ctrl-C may end a lone write after any step; so the next who takes the lock settles it (:meth:`Outbox._settle`).
 """
@@ -18,10 +19,10 @@ import zlib
 from collections import deque
 from typing import TYPE_CHECKING
 
-from httpx2_trio_ws._core._frames import FrameQueue
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
 from httpx2_trio_ws._protocol import BINARY, TEXT
 
+from ._sending_in_parts import Sender, SendingInParts
 from ._waiting import Waiter
 
 if TYPE_CHECKING:
@@ -41,19 +42,6 @@ _CONTROL = 131
 # A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message. To compress
 # one costs more than to write it, so then there are no bursts: the reader would only get into the way.
 BURST = 50e-6
-
-
-class _Sender(Waiter):
-    """A thread that waits for room, or for its frame to be written."""
-
-    __slots__ = ("done", "number", "payload", "text")
-
-    def __init__(self, payload: bytes, *, text: bool) -> None:
-        super().__init__()
-        self.payload = payload
-        self.text = text
-        self.number = 0
-        self.done = False
 
 
 class _LoneWrite:
@@ -77,7 +65,7 @@ class _LoneWrite:
         return sum(self._written)
 
 
-class Outbox(FrameQueue):
+class Outbox(SendingInParts):
     """The frames of one session that wait to be written.
 
     Args:
@@ -97,46 +85,35 @@ class Outbox(FrameQueue):
         wake: Callable[[], None],
         life: Life,
     ) -> None:
-        super().__init__(connection.on_written)
-        self._life = life
-        self.lock = threading.Lock()
+        super().__init__(connection.on_written, wake, life)
         self._encode = connection.encode
         self._deflate = deflate
         self._encoding = False
         self._write_now = write_now
         self._burst = BURST if deflate is None or write_now is None else 0
-        self._wake = wake
         self._lone: _LoneWrite | None = None
         self._last = -math.inf
-        # Senders that wait for room, senders that wait until their frame is written, and who waits to send control
-        # frames until those that wait are being written.
-        self._turns: deque[_Sender] = deque()
-        self._unwritten: deque[_Sender] = deque()
+        # Senders that wait until their frame is written, and who waits to send control frames until those that wait are
+        # being written.
+        self._unwritten: deque[Sender] = deque()
         self._drained: list[Waiter] = []
-        #: Something is queued, and the reader has been woken for it.
-        self.work = False
         #: Writing has failed.
         self.failed = False
-        self.messages_sent = 0
-
-    @property
-    def error(self) -> WebSocketException | None:
-        """What sending calls raise."""
-        return self._life.sending
 
     # -- for senders ---------------------------------------------------------------------------
 
     def send(self, payload: bytes, *, text: bool) -> WebSocketException | None:
         """Send a message, or return why not. If it raises, the message will be sent whole, or not at all."""
-        sender: _Sender | None = None
+        sender: Sender | None = None
         try:
             with self.lock:
                 if self._lone is not None:
                     self._settle()
                 if self.error is not None:
                     return self.error
-                if self._turns or self.size > HIGH_WATER:
-                    sender = _Sender(payload, text=text)
+                if self._turns or self.size > HIGH_WATER or self._outgoing is not None:
+                    self._refuse_owner()
+                    sender = Sender(payload, text=text)
                     self._turns.append(sender)
                 else:
                     sender = self._send_frame(self._encoded(payload, text=text))
@@ -169,7 +146,7 @@ class Outbox(FrameQueue):
         self.messages_sent += 1
         return frame
 
-    def _send_frame(self, frame: bytes) -> _Sender | None:
+    def _send_frame(self, frame: bytes) -> Sender | None:
         """Write or queue a frame; return what to wait with until it is written, if that is to be waited for."""
         now = time.monotonic()
         burst = now - self._last < self._burst
@@ -185,7 +162,7 @@ class Outbox(FrameQueue):
             if self._wire is None:
                 self._last = time.monotonic()
                 return None
-        sender = _Sender(b"", text=False)
+        sender = Sender(b"", text=False)
         sender.number = self._written + len(self._batch) + len(self._frames)
         self._unwritten.append(sender)
         return sender
@@ -225,10 +202,6 @@ class Outbox(FrameQueue):
         if not self.work:
             self._ask()
 
-    def _ask(self) -> None:
-        self.work = True
-        self._wake()
-
     # -- for those who send control frames -----------------------------------------------------
 
     def wait_control(self, ordered: Sized) -> None:
@@ -258,6 +231,8 @@ class Outbox(FrameQueue):
         with self.lock:
             if self._lone is not None:
                 self._settle()
+            if self._turns and self.size <= LOW_WATER:
+                self._admit()
             wire = super().take(whole=whole)
             if wire is None:
                 self.work = False
@@ -269,6 +244,8 @@ class Outbox(FrameQueue):
             super().wrote(count)
             if self.size <= LOW_WATER:
                 self._admit()
+            if self._room and self.gathered <= HIGH_WATER:
+                self._let_go(self._room)
 
     def _on_written(self) -> None:
         """Tell those who wait for their frames."""
@@ -282,10 +259,12 @@ class Outbox(FrameQueue):
 
     def _admit(self) -> None:
         """Queue the messages of those who waited for room."""
-        while self._turns and self.size <= HIGH_WATER:
+        while self._turns and self.size <= HIGH_WATER and self._outgoing is None:
             sender = self._turns.popleft()
-            self._push(self._encoded(sender.payload, text=sender.text))
-            self._encoding = False
+            self._outgoing = sender.outgoing
+            if sender.outgoing is None:
+                self._push(self._encoded(sender.payload, text=sender.text))
+                self._encoding = False
             sender.done = True
             sender.set()
 
@@ -338,8 +317,12 @@ class Outbox(FrameQueue):
         for senders in (self._turns, self._unwritten):
             while senders:
                 senders.popleft().set()
+        self._let_go(self._room)
         self._on_control()
 
     def _on_control(self) -> None:
-        while self._drained:
-            self._drained.pop().set()
+        self._let_go(self._drained)
+
+    def _let_go(self, waiters: list[Waiter]) -> None:
+        while waiters:
+            waiters.pop().set()

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from httpx2_trio_ws._carriers._beneath import call_before_closing
 from httpx2_trio_ws._core._life import CLOSED, Do, Life, keepalive_timeout
@@ -21,6 +21,7 @@ from httpx2_trio_ws._protocol import Keepalive, Verdict
 from ._carrier import ClosedCarrier, read_stream
 from ._forks import FORKED, to_tell
 from ._inbox import Inbox
+from ._orders import CloseOrder, ControlOrder
 from ._outbox import Outbox
 from ._pings import Pings
 from ._poller import READ, WRITE, Poller
@@ -40,20 +41,6 @@ if TYPE_CHECKING:
     from ._carrier import Carrier
 
 
-class CloseOrder(NamedTuple):
-    """Close from our side."""
-
-    code: int
-    reason: str
-
-
-class ControlOrder(NamedTuple):
-    """Send a ping or a pong."""
-
-    make: Callable[[bytes], bytes]
-    payload: bytes
-
-
 class Reader:
     """See the module's text."""
 
@@ -71,7 +58,7 @@ class Reader:
         self.watch = watch
         self.poller = Poller(carrier.socket)
         self.life = Life(options.close_timeout_seconds)
-        self.inbox = Inbox(options.queue_size, self.poller.wake, self.life)
+        self.inbox = Inbox(options.queue_size, self.poller.wake, self.life, connection)
         self.outbox = Outbox(connection, deflate, carrier.write_now, self.poller.wake, self.life)
         self.pings = Pings()
         self.messages_received = 0
@@ -103,7 +90,9 @@ class Reader:
             self._keepalive = Keepalive(interval, timeout, self._now)
             self._due = self._now + interval
         self._write_failed = False
+        # Reading has paused; because a message that is handed out as it arrives is not taken.
         self._paused = False
+        self._full = False
         self._readable = False
         self._blocked = False
         call_before_closing(response.extensions["network_stream"], self._client_closes)
@@ -156,8 +145,7 @@ class Reader:
                 self._notice_write_failure()
             if self.cancelled or now >= self._deadline or (now >= self._due and not self._peer_lives(now)):
                 return
-            if self._paused and (self.life.closed_here or self.inbox.resume_at < 0):
-                self._resume(now)
+            self._see_to_room(now)
             if self._is_reading:
                 if self.connection.has_input:
                     self._take(b"")
@@ -259,15 +247,37 @@ class Reader:
         if messages and not self.life.closed_here:
             self.messages_received += len(messages)
             self.inbox.put(messages)
+        if connection.news or self.inbox.in_parts:
+            self._look()
         if connection.failure is not None or connection.peer_close is not None:
             self._tell(self.life.heard, self.connection)
-        if connection.has_part and not self.life.closed_here and not self.inbox.room and self.inbox.pause():
+        if connection.has_part and not self.life.closed_here and self._must_pause():
             self._paused = True
             self.consumer_wait.start()
             self.watch.call("reading_paused")
             if self._keepalive is not None:
                 self._keepalive.pause()
         self._go_on()
+
+    def _see_to_room(self, now: float) -> None:
+        if self.inbox.in_parts:
+            self._look()
+        if self._paused and (self.life.closed_here or self._has_room):
+            self._resume(now)
+
+    def _must_pause(self) -> bool:
+        self._full = self.connection.is_full
+        return self._full or (not self.inbox.room and self.inbox.pause())
+
+    @property
+    def _has_room(self) -> bool:
+        return not self.connection.is_full if self._full else self.inbox.resume_at < 0
+
+    def _look(self) -> None:
+        """See to messages that are handed out as they arrive."""
+        if not self.inbox.look():
+            self.outbox.push_control(self.connection.control_to_send())
+            self._tell(self.life.heard, self.connection)
 
     def _resume(self, now: float) -> None:
         """The inbox has room; the silence is not held against the peer."""

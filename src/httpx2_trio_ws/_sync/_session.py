@@ -11,6 +11,7 @@ from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import check_close, check_payload
 
 from ._iterating import Iterating
+from ._streaming import SyncMessageReader, SyncMessageWriter
 from ._waiting import check_timeout
 
 if TYPE_CHECKING:
@@ -193,6 +194,28 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
         error = self._outbox.send(payload, text=text)
         if error is not None:
             self._engine.raise_ended(error)
+
+    # -- in parts ------------------------------------------------------------------------------
+
+    def send_stream(self, kind: Literal["text", "binary"]) -> SyncMessageWriter:
+        """Send a message in parts: ``with ws.send_stream("text") as message: message.send(part)``.
+
+        Args:
+            kind: the kind of message; that of an empty one, too.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        return SyncMessageWriter(self._engine, kind)
+
+    def receive_stream(self, timeout: float | None = None) -> SyncMessageReader:
+        """Receive the next message in parts: ``with ws.receive_stream() as message: for part in message: ...``.
+
+        Args:
+            timeout: seconds to wait for it to begin; ``None`` waits for ever.
+        """
+        check_timeout(timeout)
+        return SyncMessageReader(self._engine, timeout)
 
     # -- pings ---------------------------------------------------------------------------------
 

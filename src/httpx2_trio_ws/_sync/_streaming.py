@@ -1,0 +1,199 @@
+"""Messages in parts, for threads: sent as they are made, received as they arrive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from httpx2_trio_ws._core._parts import check_part, kind_of
+from httpx2_trio_ws._protocol import Outgoing
+
+from ._inbox import Stream
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._engine import Engine
+
+
+class SyncMessageWriter:
+    """A message that is sent in parts, of a length that need not be known; from :meth:`send_stream` of a session.
+
+    It is a context manager. Entering waits for its turn, first come first served with the other sending calls. Those wait
+    until the block has been left; pings, pongs and close frames go between the parts. When the block is left normally, the
+    message is complete; that does not wait. A message that is short, or empty, leaves as one frame, like any other.
+
+    If the block is left by an error, the message can neither be ended nor taken back. If :meth:`send` has taken any part,
+    the session is closed, with 1011, or with 1001 by Ctrl-C. If it has not, nothing was sent, and the session goes on.
+
+    Raises:
+        RuntimeError: where it is entered, it was entered before, or this thread is in the block of another.
+        WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: where it is entered, or
+            left normally: the session has ended, before the message was complete.
+    """
+
+    __slots__ = ("_busy", "_engine", "_kind", "_outgoing", "_state")
+
+    def __init__(self, engine: Engine, kind: Literal["text", "binary"]) -> None:
+        self._engine = engine
+        self._kind: Literal["text", "binary"] = kind
+        self._outgoing = Outgoing(engine.connection, kind_of(kind))
+        self._state = "was not entered"
+        self._busy = False
+
+    def __enter__(self) -> Self:
+        if self._state != "was not entered":
+            raise RuntimeError(f"this block {self._state}; make another, by send_stream()")
+        error = self._engine.outbox.begin(self._outgoing)
+        if error is not None:
+            self._engine.raise_ended(error)
+        self._state = "was entered"
+        return self
+
+    def send(self, part: str | bytes | bytearray | memoryview) -> None:
+        """Send a part: ``str`` of a text, bytes of a binary message. Above 64 KiB unsent, this waits first.
+
+        It goes out with those that follow at once, in frames of up to 64 KiB; no part waits for the next. If it is
+        interrupted, the part has been taken whole, or not at all.
+
+        Raises:
+            TypeError: it is not of the message's kind.
+            UnicodeEncodeError: the text has lone surrogates; nothing of it has been taken.
+            RuntimeError: the block has not been entered or was left, or another thread is sending a part.
+            WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: the session has
+                ended.
+        """
+        data = check_part(part, self._kind)
+        if self._state != "was entered":
+            raise RuntimeError(f"the message's block {self._state}")
+        if self._busy:
+            raise RuntimeError("another thread is sending a part of this message already")
+        self._busy = True
+        try:
+            error = self._engine.outbox.add(self._outgoing, data)
+        finally:
+            self._busy = False
+        if error is not None:
+            self._engine.raise_ended(error)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._state = "was left"
+        engine, outgoing = self._engine, self._outgoing
+        if exc is None:
+            try:
+                error = engine.outbox.complete(outgoing)
+            except BaseException:  # Ctrl-C
+                if not outgoing.complete:
+                    self._break_off(1001)
+                raise
+            if error is not None:
+                engine.raise_ended(error)
+        else:
+            self._break_off(1011 if isinstance(exc, Exception) else 1001)
+
+    def _break_off(self, code: int) -> None:
+        engine = self._engine
+        if not engine.outbox.withdraw(self._outgoing) and not engine.closed:
+            engine.break_off(code)
+
+
+class SyncMessageReader:
+    """A message that is received in parts, as it arrives; from :meth:`receive_stream` of a session.
+
+    It is a context manager, and an iterator of parts. Entering waits for the next message to begin, first come first
+    served with the other receiving calls. Those wait until it has ended here, or the block has been left. A message that
+    is there already is one part. No limit on its size applies, and little of it is held: when 256 KiB wait to be taken,
+    reading stops, so that TCP pushes back on the peer.
+
+    What has not been taken when the block is left is skipped as it comes. If the session ends in the middle of the message,
+    what had come is handed out first, and then that is raised; a message that was cut off never ends like a whole one.
+
+    Raises:
+        TimeoutError: where it is entered, no message began in time.
+        RuntimeError: where it is entered, it was entered before, or this thread is in the block of another.
+        WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError, WebSocketClosedError: where it is entered, or a
+            part is waited for: the session has ended, whatever the close code.
+    """
+
+    __slots__ = ("_busy", "_engine", "_kind", "_state", "_stream", "_timeout", "_whole")
+
+    def __init__(self, engine: Engine, timeout: float | None) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self._stream: Stream | None = None
+        self._whole: str | bytes = b""
+        self._kind: Literal["text", "binary"] | None = None
+        self._state = "was not entered"
+        self._busy = False
+
+    @property
+    def kind(self) -> Literal["text", "binary"]:
+        """``"text"``, whose parts are ``str``, or ``"binary"``, whose parts are ``bytes``.
+
+        Raises:
+            RuntimeError: the block has not been entered.
+        """
+        if self._kind is None:
+            raise RuntimeError(f"the message's block {self._state}")
+        return self._kind
+
+    def __enter__(self) -> Self:
+        if self._state != "was not entered":
+            raise RuntimeError(f"this block {self._state}; make another, by receive_stream()")
+        engine = self._engine
+        message = engine.inbox.wait_in_parts(self._timeout)
+        engine.outbox.calm()
+        if message is None:
+            engine.raise_ended(engine.inbox.error)
+        self._state = "was entered"
+        if isinstance(message, Stream):
+            self._stream = message
+            self._kind = message.incoming.kind
+        else:
+            self._whole = message
+            self._kind = "text" if isinstance(message, str) else "binary"
+        return self
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str | bytes:
+        """The next part, which is not empty. It is all that has come since the last."""
+        if self._state != "was entered":
+            raise RuntimeError(f"the message's block {self._state}")
+        if self._busy:
+            raise RuntimeError("another thread is receiving a part of this message already")
+        self._busy = True
+        try:
+            part, self._whole = self._whole or self._next(), b""
+        finally:
+            self._busy = False
+        if not part:
+            raise StopIteration
+        return part
+
+    def _next(self) -> str | bytes:
+        """The next part of a message that arrives yet; empty at its end."""
+        stream, engine = self._stream, self._engine
+        if stream is None:
+            return b""
+        part = engine.inbox.next_part(stream)
+        engine.outbox.calm()
+        if part is None and not stream.ended:
+            engine.raise_ended(engine.inbox.error)
+        if stream.ended and not stream.parts:
+            self._end()
+        return part or b""
+
+    def _end(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._engine.inbox.leave(stream)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._state = "was left"
+        self._whole = b""
+        self._end()
