@@ -137,11 +137,12 @@ class Life:
         return self._end(WebSocketDisconnect(code, reason), now) | Do.DISCARD_OUT
 
     def heard(self, connection: Connection, now: float) -> Do:
-        """What was just received has been read: it may have ended the session."""
+        """The peer has ended the session, as the connection tells: by its close frame, or by breaking the rules."""
         failure, peer_close = connection.failure, connection.peer_close
         if failure is not None:
             return self.peer_violated(failure.code, failure.reason, now)
-        return Do.NOTHING if peer_close is None else self.peer_closed(int(peer_close.code), peer_close.reason, now)
+        assert peer_close is not None
+        return self.peer_closed(int(peer_close.code), peer_close.reason, now)
 
     def peer_violated(self, code: int, reason: str, now: float) -> Do:
         """The peer broke the protocol, and has been told so."""

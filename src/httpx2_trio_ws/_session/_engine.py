@@ -320,7 +320,9 @@ class Engine:
 
     def _notice_end(self) -> None:
         """End the session if what was just received does."""
-        self._do(self.life.heard(self.connection, self.runtime.now()))
+        connection = self.connection
+        if connection.failure is not None or connection.peer_close is not None:  # asked for each read: flags are slow
+            self._do(self.life.heard(connection, self.runtime.now()))
 
     def write_failed(self, exc: CarrierError) -> None:
         """Nothing can be sent any more."""
