@@ -62,8 +62,8 @@ class Subscription(SubscriptionCore[T], trio.abc.ReceiveChannel[T]):
 class Multiplexer(MultiplexerCore[T, WebSocketSession], trio.abc.Channel[T]):
     """One connection for many tasks; from :func:`multiplex`. A :class:`trio.abc.Channel`.
 
-    All methods may be called from any number of tasks, every one is a cancellation point, and cancelling it leaves all
-    sound. Once it is over for good, each call raises what has ended it.
+    Any number of tasks may call its methods. Every one is a cancellation point, and cancelling it does no harm. Once the
+    connection has ended for good, each call raises what ended it.
     """
 
     def subscribe(
@@ -79,25 +79,25 @@ class Multiplexer(MultiplexerCore[T, WebSocketSession], trio.abc.Channel[T]):
     ) -> AbstractAsyncContextManager[Subscription[T]]:
         """Receive the messages with this key, for a block.
 
-        The key is registered before anything is sent, so none is missed. On each new session, it is subscribed again.
+        The key is registered before anything is sent, so no message is missed. On each new session, it subscribes again.
 
         Args:
-            key: what ``key`` returns for them.
+            key: what the multiplexer's ``key`` function returns for these messages.
             subscribe: a message, sent at the start and on each new session. ``None`` sends nothing.
-            unsubscribe: a message, or a function that makes it of the current key; sent when the block is left, without
-                waiting, if the session on which it was subscribed is still open and the last message has not come.
-            confirm: called with the first message after each ``subscribe``: the server's answer. It returns the key of those
-                that follow, ``None`` if that is the same; what it raises comes out of entering the block, or later out of
-                ``receive()``. It runs before the next message is looked at, so none of a key that the server assigns is
-                missed. Entering the block waits for it. If the block is left before the answer has come, ``unsubscribe`` is
-                sent when it has.
-            is_last: asked of each message as it arrives; with the one for which it is true, the key is free, iteration ends
-                after it, and it is neither subscribed again nor unsubscribed.
-            capacity: messages that wait, at most; ``None`` is the multiplexer's.
-            when_full: what becomes of more; ``None`` is the multiplexer's. ``"fail"``: they are dropped, and
-                :exc:`SubscriptionOverflow` is raised in their place. ``"drop_oldest"``: the oldest are dropped, counted in
-                ``dropped``, and ``gap`` is true for the one after. ``"wait"``: none is dropped, and everything behind it
-                waits, answers too, so do not wait for an answer in the loop of such a subscription.
+            unsubscribe: a message, or a function that makes it from the current key. It is sent when the block is left,
+                without waiting, unless the session that it was subscribed on has ended or the last message has come.
+            confirm: a function that is called with the first message after each ``subscribe``: the server's answer. It
+                returns the key of the messages that follow, or ``None`` if that stays the same. If it raises, entering the
+                block raises that, or later ``receive()``. It runs before the next message is looked at, so if the server
+                assigns the key, no message is missed. Entering the block waits for it. If the block is left before the
+                answer has come, ``unsubscribe`` is sent as soon as it has.
+            is_last: a function that is called with each message as it arrives. When it returns true, the key is free
+                again, iteration ends after that message, and nothing is subscribed again or unsubscribed.
+            capacity: how many messages may wait; ``None`` is the multiplexer's ``capacity``.
+            when_full: what happens to more; ``None`` is the multiplexer's ``when_full``. ``"fail"``: they are dropped, and
+                :exc:`SubscriptionOverflow` is raised in their place. ``"drop_oldest"``: the oldest are dropped and counted
+                in ``dropped``, and ``gap`` is true for the next one. ``"wait"``: none is dropped, and everything behind them
+                waits, answers too; so do not wait for an answer in the loop of such a subscription.
 
         Raises:
             ValueError: the key is in use, or ``None``, or an argument is wrong; nothing has been sent.
@@ -154,25 +154,25 @@ def multiplex(
 ) -> AbstractAsyncContextManager[Multiplexer[Any]]:
     """Share one connection among tasks, for a block, in a nursery of its own.
 
-    The block runs when the first session is open; what fails until then is raised bare. Left normally, it leaves the open
-    session normally, too: flushed, and closed with 1000. Left by an error or a cancellation, it drops it at once.
+    The block begins when the first session is open; what fails before that is raised bare. If the block is left normally,
+    the open session is flushed and closed with 1000. If it is left by an error or a cancellation, the session is dropped.
 
     Args:
-        source: an open session, from which nothing else should receive, and which is not closed; or what
+        source: an open session, from which nothing else should receive, and which stays open afterwards; or what
             ``open_websocket(...)`` or ``reconnect(...)`` returns, which is opened here. ``reconnect`` decides what is worth
-            another session, and its ``on_connect`` logs in, before anything else is sent.
-        key: what a message belongs to: the id of an answer, the name of a channel. ``None`` belongs to nobody, and comes
-            to ``receive()`` of the multiplexer. Without ``key``, all messages do.
-        receive: how one message is received; ``None`` is ``receive_json()``. What a protocol puts around or between messages
-            is dealt with here: pings of its own, attachments of several messages.
-        send: how one is sent; ``None`` is ``send_json()``.
-        capacity: how many messages of each subscription, and of what belongs to nobody, wait to be received.
-        when_full: what becomes of more: see :meth:`Multiplexer.subscribe`.
-        failure_grace_seconds: for a call to tell of what has ended it for good, before the nursery does.
+            another session, and its ``on_connect`` may log in before anything else is sent.
+        key: a function that says what a message belongs to: it returns the id of an answer, say, or the name of a channel.
+            Messages for which it returns ``None`` go to ``receive()`` of the multiplexer; without ``key``, all of them do.
+        receive: a function that receives one message; ``None`` is ``receive_json()``. It also deals with what the protocol
+            adds: pings of its own, or attachments that are messages of their own.
+        send: a function that sends one message; ``None`` is ``send_json()``.
+        capacity: how many messages of each subscription, and of those that belong to nobody, may wait to be received.
+        when_full: what happens to more: see :meth:`Multiplexer.subscribe`.
+        failure_grace_seconds: how long what has ended it for good waits for a call to raise it, before the nursery does.
 
     Raises:
         TypeError, ValueError, RuntimeError: an argument is wrong; nothing has been sent.
-        ExceptionGroup: with what left the block, and a failure that no call has raised.
+        ExceptionGroup: with what left the block, and with a failure that no call has raised.
     """
     _check_trio()
     multiplexer: Multiplexer[Any] = Multiplexer(
@@ -229,14 +229,15 @@ def merge(
     Args:
         sources: by name; more with :meth:`Merged.add`. Each is an open session; or what ``open_websocket(...)`` or
             ``reconnect(...)`` returns, which is opened here; or any async iterable, such as a :class:`Subscription`.
-        capacity: how many messages of each source wait here. More wait in its session, and then at its peer.
-        failures: ``"raise"``: ``receive()`` raises a source's error in its turn, after its messages, with a note that names
-            the source; caught, the others go on. ``"tell"``: it returns ``(name, SourceEnded(error))``, for normal ends, too.
-        stay_open: iteration does not end when no source is left, as more may come.
+        capacity: how many messages of each source may wait here. More wait in its session, and then at its peer.
+        failures: with ``"raise"``, ``receive()`` raises a source's error after the source's messages, with a note that names
+            it; if you catch it, the other sources go on. With ``"tell"``, it returns ``(name, SourceEnded(error))``, also
+            when a source has ended normally.
+        stay_open: if true, iteration does not end when no source is left, as more may be added.
 
     Raises:
         TypeError, ValueError, RuntimeError: an argument is wrong; nothing has been opened.
-        ExceptionGroup: with what left the block, and the sources' errors that nobody has received.
+        ExceptionGroup: with what left the block, and with errors of sources that no call has raised.
     """
     _check_trio()
     merged: Merged[Any, Any] = Merged(TRIO, capacity=capacity, failures=failures, stay_open=stay_open)

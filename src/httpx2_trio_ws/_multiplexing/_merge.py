@@ -85,14 +85,14 @@ class MergedCore(Generic[K, X]):
 
     @property
     def gap(self) -> bool:
-        """The message received last does not follow the one of the same source before it.
+        """Messages may be missing between the message received last and the one before it from the same source.
 
-        It is the first of that source, or of a new session of it; or it was :attr:`Subscription.gap`, if that is the source.
+        True for the first message of a source and of each of its sessions; if the source is a subscription, as its ``gap``.
         """
         return self._gap
 
     def __len__(self) -> int:
-        """How many sources there are. One that has ended is one until that has been received."""
+        """How many sources there are. One that has ended counts until its end has been received."""
         return len(self._sources)
 
     def __contains__(self, name: object) -> bool:
@@ -116,10 +116,10 @@ class MergedCore(Generic[K, X]):
         self._running += 1
 
     def remove(self, name: K) -> None:
-        """Give a source up: what waits of it is dropped, its session closed; the name is free at once.
+        """Give a source up: its waiting messages are dropped, and its session is closed. The name is free at once.
 
         Raises:
-            KeyError: there is none of this name. One that has ended is gone once that has been received.
+            KeyError: there is no source of this name. One that has ended is gone once its end has been received.
         """
         entry = self._sources.pop(name)
         entry.removed = True
@@ -130,14 +130,14 @@ class MergedCore(Generic[K, X]):
         self._wake()
 
     async def receive(self) -> tuple[K, X]:
-        """The next message, with its source's name. Cancelling loses none; each message goes to one of those who receive.
+        """The next message, with its source's name. Cancelling loses none; each message goes to one of the receiving tasks.
 
-        The sources take turns: each that has something gives one.
+        The sources take turns, one message each.
 
         Raises:
             trio.EndOfChannel, anyio.EndOfStream: no source is left.
             WebSocketClosedError: the block has been left.
-            Exception: what a source has failed with (``failures="raise"``), after its messages. The next call goes on.
+            Exception: an error of a source (``failures="raise"``), after its messages. The next call goes on.
         """
         if self._budget <= 0:
             self._budget = CALLS_PER_TURN

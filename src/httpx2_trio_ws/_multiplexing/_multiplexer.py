@@ -90,21 +90,21 @@ class MultiplexerCore(Generic[T, S]):
 
     @property
     def unmatched(self) -> int:
-        """How many messages have been dropped because nobody had their key open: late answers, mostly."""
+        """How many messages have been dropped because nobody was waiting for their key: late answers, mostly."""
         return self._unmatched
 
     @property
     def gap(self) -> bool:
-        """As :attr:`Subscription.gap`, of what :meth:`receive` returns."""
+        """As :attr:`Subscription.gap`, for what :meth:`receive` returns."""
         return self._others.gap
 
     # -- calls ---------------------------------------------------------------------------------------
 
     async def wait_connected(self) -> S:
-        """The open session; waits for one. Cancelling is safe.
+        """The open session; waits until there is one. Cancelling is safe.
 
         Raises:
-            WebSocketException: what has ended it for good.
+            WebSocketException: what has ended the multiplexer for good.
         """
         await self._runtime.checkpoint_if_cancelled()
         while self._session is None or self._session.closed:
@@ -115,9 +115,9 @@ class MultiplexerCore(Generic[T, S]):
     async def send(self, value: Any) -> None:
         """Send on the open session, or on the next one.
 
-        Waits while there is none, and goes on to the next if this one ends before it has taken the message: bound it with
-        a cancel scope. When it returns, the message has been handed over once; it may still be lost with the session. If
-        it is cancelled, the message has been sent whole or not at all.
+        Waits while there is none, and goes on to the next one if this one ends before it has taken the message. Bound the
+        wait with a cancel scope. When it returns, the message has been handed over once; it may still be lost with the
+        session. If it is cancelled, the message has been sent whole or not at all.
 
         Raises:
             WebSocketException: what has ended it for good; the message has not been sent. And what ``send`` raises.
@@ -143,15 +143,15 @@ class MultiplexerCore(Generic[T, S]):
         """Send, and wait for the message with this key. Cancelling is safe; an answer that comes later is dropped.
 
         Args:
-            key: what ``key`` returns for the answer; the id of the request, mostly.
-            message: is sent as by :meth:`send`.
-            resend: send it again on the next session if this one ends without an answer: for what may be done twice.
+            key: what the multiplexer's ``key`` function returns for the answer: usually the id of the request.
+            message: what to send, as with :meth:`send`.
+            resend: send it again on the next session if this one ends without an answer; for requests that may be done twice.
 
         Raises:
             ValueError: the key is in use, or ``None``.
             TypeError: the multiplexer was given no ``key``, or the key is not hashable.
-            WebSocketException: the session on which it was sent has ended without an answer, so it may have been carried
-                out or not; or what has ended the multiplexer for good, and it has not been sent.
+            WebSocketException: the session on which it was sent has ended without an answer, so it may or may not have been
+                carried out; or the multiplexer had ended for good, and it has not been sent.
         """
         self._check_key(key)
         answer = self._answers[key] = Answer[T]()
@@ -169,10 +169,10 @@ class MultiplexerCore(Generic[T, S]):
             del self._answers[key]
 
     async def receive(self) -> T:
-        """The next message that belongs to nobody: ``key`` returned ``None``, or there is no ``key``. Cancelling loses none.
+        """The next message for which ``key`` returned ``None``; without ``key``, any message. Cancelling loses none.
 
-        Until the first call of it, the newest ``capacity`` of them are kept, and older ones dropped, whatever
-        ``when_full`` says: who does not care for them is not held up by them.
+        Before the first call, only the newest ``capacity`` of them are kept, whatever ``when_full`` says, so that a program
+        that ignores them is not held up.
 
         Raises:
             SubscriptionOverflow: messages were dropped at this place (``when_full="fail"``). The next call goes on.
@@ -196,7 +196,7 @@ class MultiplexerCore(Generic[T, S]):
             raise
 
     async def aclose(self) -> None:
-        """End it, as leaving its block does; the block runs on. If cancelled, the connection is dropped at once."""
+        """End it, as leaving its block does, but stay in the block. If cancelled, the connection is dropped at once."""
         self._begin_stop()
         try:
             await self._gone.wait()

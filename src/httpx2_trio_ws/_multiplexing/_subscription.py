@@ -95,7 +95,7 @@ class SubscriptionCore(Generic[T]):
 
     @property
     def key(self) -> Hashable:
-        """What the messages have in common; that which ``confirm`` returned, once it has."""
+        """What the messages have in common: the key given, or the one that ``confirm`` has returned."""
         return self._key
 
     @property
@@ -115,7 +115,7 @@ class SubscriptionCore(Generic[T]):
         """The next message. Cancelling loses none; with several tasks receiving, each message goes to one of them.
 
         Raises:
-            SubscriptionOverflow: messages were dropped at this place (``when_full="fail"``). The next call goes on.
+            SubscriptionOverflow: messages were dropped here (``when_full="fail"``). The next call goes on.
             trio.EndOfChannel, anyio.EndOfStream: the last message has been received.
             WebSocketClosedError: its block, or the multiplexer's, has been left.
             WebSocketException: what has ended the connection for good, as from a session.
@@ -129,7 +129,7 @@ class SubscriptionCore(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        """The next message. Iteration ends after the last, and on the codes 1000, 1001 and none; else as :meth:`receive`."""
+        """As :meth:`receive`. Iteration ends after the last message, and on code 1000, on 1001, or without a code."""
         try:
             return await self.receive()
         except EndOfMessages:
