@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +119,51 @@ async def test_memory_of_larger_items() -> None:
         await WebSocketStream(ws).send_all(memoryview(b"abcd").cast("H"))
         assert (await peer.receive()).payload == b"abcd"
         await peer.close()
+
+
+async def test_the_size_of_messages_means_nothing() -> None:
+    async with memory_session(max_message_size_bytes=10) as (ws, peer):
+        stream = WebSocketStream(ws)
+        wire = frame(BINARY, bytes(range(200)))
+        await peer.send(frame(BINARY, b"whole"), wire[:100])
+        await trio.testing.wait_all_tasks_blocked()
+        assert await stream.receive_some() == b"whole"
+        assert await stream.receive_some(50) == bytes(range(50))
+        assert await stream.receive_some() == bytes(range(50, 96))
+        await peer.send(wire[100:], frame(BINARY, bytes(100_000)))
+        assert await stream.receive_some() == bytes(range(96, 200))
+        size = 0
+        while size < 100_000:
+            size += len(await stream.receive_some())
+        await peer.close()
+        assert await stream.receive_some() == b""
+
+
+async def test_a_message_that_is_cut_off_is_no_end_of_data() -> None:
+    async with memory_session() as (ws, peer):
+        stream = WebSocketStream(ws)
+        await peer.send(frame(BINARY, b"half", fin=False))
+        assert await stream.receive_some() == b"half"
+        await peer.close(1000)
+        for _ in range(2):
+            with pytest.raises(WebSocketNetworkError, match="1000"):
+                await stream.receive_some()
+
+
+async def test_a_message_is_taken_in_small_pieces_as_quickly_as_it_is_large() -> None:
+    async def seconds(size: int) -> float:
+        async with memory_session(max_message_size_bytes=None, close_timeout_seconds=0) as (ws, peer):
+            stream = WebSocketStream(ws)
+            await peer.send(frame(BINARY, bytes(size)))
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.receive_some(1)
+            began, left = time.process_time(), size - 1
+            while left:
+                left -= len(await stream.receive_some(1024))
+            return time.process_time() - began
+
+    small, large = 2**18, 2**23
+    assert await seconds(large) < 160 * await seconds(small), "32 times as much takes 32 times as long, not 1,024 times"
 
 
 async def test_another_close_code_is_no_end_of_data() -> None:

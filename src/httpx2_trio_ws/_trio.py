@@ -29,8 +29,8 @@ class WebSocketSession(Session, trio.abc.Channel[str | bytes]):
 class WebSocketStream(trio.abc.Stream):
     """A session as a stream of bytes, to carry TLS, SSH, VNC or a database's protocol through a WebSocket.
 
-    Bytes are sent in binary messages of up to 64 KiB; those that arrive are joined, whatever their boundaries. The
-    end of the stream is the peer's close frame with code 1000, 1001 or none. A text message closes the session with 1003.
+    Bytes are sent in binary messages of up to 64 KiB; those that arrive are joined, whatever their boundaries and sizes.
+    The end of the stream is the peer's close frame with code 1000, 1001 or none. A text message closes the session with 1003.
 
     Args:
         session: an open session. Nothing else should send to it or receive from it. The stream does not outlive its

@@ -14,10 +14,11 @@ from httpx2_trio_ws._exceptions import (
     QUIET_ENDS,
     WebSocketClosedError,
     WebSocketDisconnect,
-    WebSocketInvalidTypeReceived,
     WebSocketNetworkError,
     WebSocketProtocolError,
 )
+
+from ._streaming import MessageReader
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,7 +30,7 @@ _MESSAGE_SIZE = 65536
 
 
 class ByteTunnel:
-    """The bytes of a session's binary messages, whose boundaries mean nothing.
+    """The bytes of a session's binary messages, whose boundaries mean nothing, nor does their size.
 
     Args:
         session: an open session; nothing else should send to it or receive from it.
@@ -41,30 +42,53 @@ class ByteTunnel:
         self._busy = busy
         self._in_use: set[str] = set()
         self._closed = False
-        self._rest = b""
+        # The message that is being received, as it arrives; a part of it, and how much of that has been handed out.
+        self._message: MessageReader | None = None
+        self._part = b""
+        self._taken = 0
         self._end: WebSocketNetworkError | WebSocketProtocolError | None = None
+        session._connection.streams_large = True
 
     async def receive(self, max_bytes: int) -> bytes:
         """At least one byte; ``b""`` once the peer has closed with 1000, 1001 or no code. Always a schedule point."""
         with self._alone("receiving"):
             await self._ready()
-            while not self._rest:
+            while self._taken == len(self._part):
                 if self._end is not None:
                     raise self._end._again()
+                self._part, self._taken = b"", 0
                 try:
-                    self._rest = await self.session.receive_bytes()
+                    self._part = await self._next_part()
                 except WebSocketDisconnect as exc:
-                    if exc.code in QUIET_ENDS:
+                    if exc.code in QUIET_ENDS and self._message is None:
                         return b""
                     # Whatever else it says, the data is cut short.
                     self._end = WebSocketNetworkError(str(exc))
                     self._end.__cause__ = exc
-                except WebSocketInvalidTypeReceived as exc:
-                    self._end = WebSocketProtocolError(1003, "a text message among bytes")
-                    self._end.__cause__ = exc
-                    self.session._engine.begin_close(1003, self._end.reason)
-            data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
-            return data
+            start = self._taken
+            self._taken = min(start + max_bytes, len(self._part))
+            return self._part[start : self._taken]
+
+    async def _next_part(self) -> bytes:
+        """What comes next; nothing at a message's end."""
+        message, waiting = self._message, self.session._messages
+        if message is None:
+            if waiting and isinstance(waiting[0], bytes):
+                return await self.session.receive_bytes()  # whole, which costs less
+            message = MessageReader(self.session, owned=False)  # tasks may take turns
+            await message.__aenter__()
+            self._message = message
+        if message.kind == "text":
+            self._end = WebSocketProtocolError(1003, "a text message among bytes")
+            self.session._engine.begin_close(1003, self._end.reason)
+            return b""
+        try:
+            part = await message.__anext__()
+        except StopAsyncIteration:
+            self._message = None
+            return b""
+        assert isinstance(part, bytes)
+        return part
 
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it. If cancelled, a part may have been sent. Always a schedule point."""
