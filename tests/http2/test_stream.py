@@ -15,6 +15,7 @@ from httpx2_trio_ws import WebSocketNetworkError, open_websocket
 from httpx2_trio_ws._http2_transport import _transport
 
 from .scripted import Peer, client_of, echo, scripted, text
+from .test_transport import transport_of
 from .wire import DATA, answer, data, rst, settings, window
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ async def test_reading_and_writing(tls: Contexts) -> None:
         await stream.write(bytes(3000), timeout=5)
         assert await stream.read(100) == b""
         assert stream.get_extra_info("http2_stream_id") == 1
+        [shown] = transport_of(client).statistics().connections
+        assert stream.get_extra_info("http2_connection_id") == shown.number
         assert stream.get_extra_info("socket") is None
         assert stream.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
         with pytest.raises(httpcore2.WriteTimeout):

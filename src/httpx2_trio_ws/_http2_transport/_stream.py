@@ -27,6 +27,7 @@ class UnprocessedError(Exception):
 class Beneath(Protocol):
     """What a stream asks of its connection, and all that it knows of it."""
 
+    number: int
     runtime: Runtime
     turns: Turns
     get_extra_info: Callable[[str], Any]
@@ -295,6 +296,8 @@ class HTTP2Stream:
         """What is known of the connection beneath; not its socket, as that is not this stream's own."""
         if info == "http2_stream_id":
             return self.id
+        if info == "http2_connection_id":
+            return self._connection.number
         return None if info == "socket" else self._connection.get_extra_info(info)
 
 
