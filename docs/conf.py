@@ -33,7 +33,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_ext", "inventories"]
 html_theme = "furo"
-pygments_dark_style = "monokai"  # furo's own underlines the names of modules, as if they were links
 html_title = project
 html_favicon = "_static/icon.svg"
 html_static_path = ["_static"]
