@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SyncMessageWriter:
-    """A message that is sent in parts, of a length that need not be known; from :meth:`send_stream` of a session.
+    """A message that is sent in parts, of a length that need not be known; from :meth:`SyncWebSocketSession.send_stream`.
 
     It is a context manager. Entering waits for its turn, first come first served with the other sending calls. Those wait
     until the block has been left; pings, pongs and close frames go between the parts. When the block is left normally, the
@@ -99,7 +99,7 @@ class SyncMessageWriter:
 
 
 class SyncMessageReader:
-    """A message that is received in parts, as it arrives; from :meth:`receive_stream` of a session.
+    """A message that is received in parts, as it arrives; from :meth:`SyncWebSocketSession.receive_stream`.
 
     It is a context manager, and an iterator of parts. Entering waits for the next message to begin, first come first
     served with the other receiving calls. Those wait until it has ended here, or the block has been left. A message that
