@@ -70,6 +70,9 @@ errors_except_star = load("errors_except_star")
 errors_catch = load("errors_catch")
 request_response = load("request_response")
 worker_pool = load("worker_pool")
+large_file = load("large_file")
+tokens = load("tokens")
+relay = load("relay")
 timeouts = load("timeouts")
 auth_and_subprotocol = load("auth_and_subprotocol")
 graceful_shutdown = load("graceful_shutdown")
@@ -158,6 +161,20 @@ async def test_many_feeds(capsys: pytest.CaptureFixture[str]) -> None:
         assert [line for line in lines if line.startswith(f"{feed}:")] == [
             f"{feed}: '{feed} says {number}'" for number in range(30)
         ]
+
+
+# -- messages in parts -----------------------------------------------------------------------------
+
+
+async def test_messages_in_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "You have sent {} characters, and this answer is made while it is sent. "
+    with own_server() as base:
+        await tokens(f"{base}/tokens")
+        assert capsys.readouterr().out == said.format(32) + "\n"
+        await relay(f"{base}/tokens")
+        assert capsys.readouterr().out.splitlines() == [f"parts passed on: {said.format(n)}" for n in (11, 31)]
+        await large_file(f"{base}/echo")
+        assert capsys.readouterr().out.splitlines()[-1] == "32 MiB went up, and the same came down"
 
 
 # -- errors ----------------------------------------------------------------------------------------

@@ -139,6 +139,7 @@ PATHS = {
     "/prices": "waits for a message, and sends a price each tenth of a second, without end",
     "/crash": "sends two numbers, and drops the connection",
     "/jobs": "sends words, waits for as many answers, and closes",
+    "/tokens": "answers a message with one that comes word by word",
     "/square": 'answers {"id": 1, "square": 7} with {"id": 1, "result": 49}',
     "/login": "asks for the user alice with the password secret, and speaks chat.v1",
 }
@@ -190,6 +191,19 @@ def _jobs(connection: ServerConnection, _: str) -> None:
         connection.recv()
 
 
+def _tokens(connection: ServerConnection, _: str) -> None:
+    for message in connection:
+        connection.send(
+            _word_by_word(f"You have sent {len(message)} characters, and this answer is made while it is sent.")
+        )
+
+
+def _word_by_word(text: str) -> Generator[str]:
+    for word in text.split():
+        yield f"{word} "
+        time.sleep(0.02)
+
+
 def _square(connection: ServerConnection, _: str) -> None:
     for message in connection:
         request = json.loads(message)
@@ -208,6 +222,7 @@ _HANDLERS: dict[str, Callable[[ServerConnection, str], None]] = {
     "prices": _prices,
     "crash": _crash,
     "jobs": _jobs,
+    "tokens": _tokens,
     "square": _square,
     "login": _login,
 }
