@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from httpx2_trio_ws._exceptions import (
     WebSocketClosedError,
@@ -110,6 +110,42 @@ class Attempts:
             self.over = True
             return True
         return self.failed(ended, now, retry=True)
+
+
+class Turns:
+    """The part of a loop that tasks and threads share: one session at a time."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self._pending = False  # a session is to be opened, or open
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._attempts.where} ({self._attempts.failures} failures in a row)>"
+
+    def __iter__(self) -> Self:
+        return self
+
+    def _next_turn(self, statement: str, *, over: bool = False) -> None:
+        """Another session is to be opened, in such a statement; but not after the last, or once it is ``over``."""
+        if self._pending:
+            raise RuntimeError(
+                "the session before this one has not been opened, or is still open: in the loop, write "
+                f"`{statement} connection as ws:`, and leave its block before the next turn"
+            )
+        if over or self._attempts.over:
+            raise StopIteration
+        self._pending = True
+
+
+class Turn:
+    """A session that is to be opened, once."""
+
+    _entered = False
+
+    def _enter(self) -> None:
+        if self._entered:
+            raise RuntimeError("each session is opened once; go on to the loop's next turn")
+        self._entered = True
 
 
 def leaves(error: Exception) -> Iterator[Exception]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._exceptions import WebSocketClosedError
 from httpx2_trio_ws._protocol import check_close
 from httpx2_trio_ws._sync._session import SyncWebSocketSession
 
-from ._attempts import Attempts
+from ._attempts import Attempts, Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._policy import Backoff, RetryPolicy
 
 
-class Reconnect:
+class Reconnect(Turns):
     """What ``reconnect()`` returns: an iterator of sessions that are to be opened, for a ``for`` statement of one thread.
 
     :meth:`stop` may be called in any thread.
@@ -37,33 +37,19 @@ class Reconnect:
         max_attempts: int | None,
         on_connect: Callable[[SyncWebSocketSession], object] | None,
     ) -> None:
-        self._attempts = Attempts(policy, backoff, max_attempts, on_connect)
+        super().__init__(Attempts(policy, backoff, max_attempts, on_connect))
         # This checks the arguments now; each attempt makes a request of its own.
         self._attempts.of(prepare()._opening.request, time.monotonic())
         self._prepare = prepare
         self._on_connect = on_connect
-        self._pending = False  # a session is to be opened, or open
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._session: SyncWebSocketSession | None = None  # the open one
         self._close = (1000, "")
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._attempts.where} ({self._attempts.failures} failures in a row)>"
-
-    def __iter__(self) -> Self:
-        return self
-
     def __next__(self) -> Connecting:
         """The next session to open, unless the last one has ended for good, or :meth:`stop` has been called."""
-        if self._pending:
-            raise RuntimeError(
-                "the session before this one has not been opened, or is still open: in the loop, write "
-                "`with connection as ws:`, and leave its block before the next turn"
-            )
-        if self._attempts.over or self._stopped.is_set():
-            raise StopIteration
-        self._pending = True
+        self._next_turn("with", over=self._stopped.is_set())
         return Connecting(self)
 
     def stop(self, code: int = 1000, reason: str = "") -> None:
@@ -101,18 +87,15 @@ class Reconnect:
             session.close(*self._close)
 
 
-class Connecting(AbstractContextManager[SyncWebSocketSession, bool]):
+class Connecting(Turn, AbstractContextManager[SyncWebSocketSession, bool]):
     """A session that is to be opened, by ``with``; from :class:`Reconnect`, once for each turn of its loop."""
 
     def __init__(self, loop: Reconnect) -> None:
         self._loop = loop
-        self._entered = False
 
     def __enter__(self) -> SyncWebSocketSession:
         """Open the session, in as many attempts as it takes; the waiting comes before each but the first."""
-        if self._entered:
-            raise RuntimeError("each session is opened once; go on to the loop's next turn")
-        self._entered = True
+        self._enter()
         try:
             while True:
                 self._wait()

@@ -10,12 +10,12 @@ to open a session, and the waiting between them, are all in there: the block run
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from httpx2_trio_ws._session._opening import OpenSession
 from httpx2_trio_ws._session._session import Session
 
-from ._attempts import Attempts
+from ._attempts import Attempts, Turn, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Session)
 
 
-class Reconnect(Generic[S]):
+class Reconnect(Turns, Generic[S]):
     """What :func:`reconnect` returns: an iterator of sessions that are to be opened, for a ``for`` statement."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Reconnect(Generic[S]):
         on_connect: Callable[[S], Awaitable[object]] | None,
         watch: Callable[[], Callable[[BaseException | None], Awaitable[object]]],
     ) -> None:
-        self._attempts = Attempts(policy, backoff, max_attempts, on_connect)
+        super().__init__(Attempts(policy, backoff, max_attempts, on_connect))
         opening = prepare()  # checks the arguments now; each attempt makes a request of its own
         self._runtime = opening.runtime
         self._attempts.of(opening.request, self._runtime.now())
@@ -52,13 +52,6 @@ class Reconnect(Generic[S]):
         # Called before each attempt; gives a function that raises if the task has been cancelled since. It is passed what
         # left the block, and called where a failure, which has taken a cancellation's place perhaps, is swallowed.
         self._watch = watch
-        self._pending = False  # a session is to be opened, or open
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._attempts.where} ({self._attempts.failures} failures in a row)>"
-
-    def __iter__(self) -> Self:
-        return self
 
     # None, not NoReturn: else type checkers took this for an async iterable, and `async for` for right.
     def __aiter__(self) -> None:
@@ -68,29 +61,19 @@ class Reconnect(Generic[S]):
 
     def __next__(self) -> Connecting[S]:
         """The next session to open, unless the last one has ended for good."""
-        if self._pending:
-            raise RuntimeError(
-                "the session before this one has not been opened, or is still open: in the loop, write "
-                "`async with connection as ws:`, and leave its block before the next turn"
-            )
-        if self._attempts.over:
-            raise StopIteration
-        self._pending = True
+        self._next_turn("async with")
         return Connecting(self)
 
 
-class Connecting(AbstractAsyncContextManager[S, bool]):
+class Connecting(Turn, AbstractAsyncContextManager[S, bool]):
     """A session that is to be opened, by ``async with``; from :class:`Reconnect`, once for each turn of its loop."""
 
     def __init__(self, loop: Reconnect[S]) -> None:
         self._loop = loop
-        self._entered = False
 
     async def __aenter__(self) -> S:
         """Open the session, in as many attempts as it takes; the waiting comes before each but the first."""
-        if self._entered:
-            raise RuntimeError("each session is opened once; go on to the loop's next turn")
-        self._entered = True
+        self._enter()
         try:
             while True:
                 await self._loop._runtime.sleep_until(self._loop._attempts.due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from httpx2_trio_ws._core._parts import BROKEN_OFF, check_part, kind_of
+from httpx2_trio_ws._core._parts import BROKEN_OFF, PartsBlock, ReadingBlock, check_part, kind_of
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
 from httpx2_trio_ws._protocol import Incoming, Outgoing
 
@@ -23,7 +23,7 @@ class Calls(Protocol):
     def _new_turn(self) -> None: ...
 
 
-class MessageWriter:
+class MessageWriter(PartsBlock):
     """A message that is sent in parts, of a length that need not be known; from :meth:`WebSocketSession.send_stream`.
 
     It is a context manager. Entering waits for its turn, first come first served with the other sending calls. Those wait
@@ -40,18 +40,16 @@ class MessageWriter:
             left normally: the session has ended, before the message was complete.
     """
 
-    __slots__ = ("_busy", "_kind", "_outgoing", "_session", "_state")
+    __slots__ = ("_kind", "_outgoing", "_session")
 
     def __init__(self, session: Calls, kind: Literal["text", "binary"]) -> None:
+        super().__init__()
         self._session = session
         self._kind: Literal["text", "binary"] = kind
         self._outgoing = Outgoing(session._engine.connection, kind_of(kind))
-        self._state = "was not entered"
-        self._busy = False
 
     async def __aenter__(self) -> Self:
-        if self._state != "was not entered":
-            raise RuntimeError(f"this block {self._state}; make another, by send_stream()")
+        self._check_new("send_stream")
         session = self._session
         engine, outbox = session._engine, session._engine.outbox
         session._new_turn()
@@ -78,10 +76,7 @@ class MessageWriter:
                 ended.
         """
         data = check_part(part, self._kind)
-        if self._state != "was entered":
-            raise RuntimeError(f"the message's block {self._state}")
-        if self._busy:
-            raise RuntimeError("another task is sending a part of this message already")
+        self._check_entered("task is sending")
         session = self._session
         engine, outbox = session._engine, session._engine.outbox
         self._busy = True
@@ -95,8 +90,7 @@ class MessageWriter:
             self._busy = False
         if engine.life.sending is not None:
             engine.raise_ended(engine.life.sending)
-        if self._state != "was entered":
-            raise RuntimeError(f"the message's block {self._state}")
+        self._check_entered()
         if data:
             outbox.add(self._outgoing, data)
 
@@ -119,7 +113,7 @@ class MessageWriter:
             outbox.withdraw(outgoing)
 
 
-class MessageReader:
+class MessageReader(ReadingBlock):
     """A message that is received in parts, as it arrives; from :meth:`WebSocketSession.receive_stream`.
 
     It is a context manager, and an iterator of parts. Entering waits for the next message to begin, first come first
@@ -137,31 +131,16 @@ class MessageReader:
             part is waited for: the session has ended, whatever the close code.
     """
 
-    __slots__ = ("_busy", "_incoming", "_kind", "_owned", "_session", "_state", "_whole")
+    __slots__ = ("_incoming", "_owned", "_session")
 
     def __init__(self, session: Calls, *, owned: bool = True) -> None:
+        super().__init__()
         self._session = session
         self._owned = owned
         self._incoming: Incoming | None = None
-        self._whole: str | bytes = b""
-        self._kind: Literal["text", "binary"] | None = None
-        self._state = "was not entered"
-        self._busy = False
-
-    @property
-    def kind(self) -> Literal["text", "binary"]:
-        """``"text"``, whose parts are ``str``, or ``"binary"``, whose parts are ``bytes``.
-
-        Raises:
-            RuntimeError: the block has not been entered.
-        """
-        if self._kind is None:
-            raise RuntimeError(f"the message's block {self._state}")
-        return self._kind
 
     async def __aenter__(self) -> Self:
-        if self._state != "was not entered":
-            raise RuntimeError(f"this block {self._state}; make another, by receive_stream()")
+        self._check_new("receive_stream")
         session = self._session
         session._new_turn()
         message = await session._engine.inbox.wait_in_parts(
@@ -174,8 +153,7 @@ class MessageReader:
             self._incoming = message
             self._kind = message.kind
         else:
-            self._whole = message
-            self._kind = "text" if isinstance(message, str) else "binary"
+            self._begin_whole(message)
         return self
 
     def __aiter__(self) -> Self:
@@ -183,10 +161,7 @@ class MessageReader:
 
     async def __anext__(self) -> str | bytes:
         """The next part, which is not empty. It is all that has come since the last."""
-        if self._state != "was entered":
-            raise RuntimeError(f"the message's block {self._state}")
-        if self._busy:
-            raise RuntimeError("another task is receiving a part of this message already")
+        self._check_entered("task is receiving")
         session = self._session
         self._busy = True
         try:

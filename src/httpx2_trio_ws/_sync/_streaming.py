@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from httpx2_trio_ws._core._parts import check_part, kind_of
+from httpx2_trio_ws._core._parts import PartsBlock, ReadingBlock, check_part, kind_of
 from httpx2_trio_ws._protocol import Outgoing
 
 from ._inbox import Stream
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ._engine import Engine
 
 
-class SyncMessageWriter:
+class SyncMessageWriter(PartsBlock):
     """A message that is sent in parts, of a length that need not be known; from :meth:`SyncWebSocketSession.send_stream`.
 
     It is a context manager. Entering waits for its turn, first come first served with the other sending calls. Those wait
@@ -31,18 +31,16 @@ class SyncMessageWriter:
             left normally: the session has ended, before the message was complete.
     """
 
-    __slots__ = ("_busy", "_engine", "_kind", "_outgoing", "_state")
+    __slots__ = ("_engine", "_kind", "_outgoing")
 
     def __init__(self, engine: Engine, kind: Literal["text", "binary"]) -> None:
+        super().__init__()
         self._engine = engine
         self._kind: Literal["text", "binary"] = kind
         self._outgoing = Outgoing(engine.connection, kind_of(kind))
-        self._state = "was not entered"
-        self._busy = False
 
     def __enter__(self) -> Self:
-        if self._state != "was not entered":
-            raise RuntimeError(f"this block {self._state}; make another, by send_stream()")
+        self._check_new("send_stream")
         error = self._engine.outbox.begin(self._outgoing)
         if error is not None:
             self._engine.raise_ended(error)
@@ -63,10 +61,7 @@ class SyncMessageWriter:
                 ended.
         """
         data = check_part(part, self._kind)
-        if self._state != "was entered":
-            raise RuntimeError(f"the message's block {self._state}")
-        if self._busy:
-            raise RuntimeError("another thread is sending a part of this message already")
+        self._check_entered("thread is sending")
         self._busy = True
         try:
             error = self._engine.outbox.add(self._outgoing, data)
@@ -98,7 +93,7 @@ class SyncMessageWriter:
             engine.break_off(code)
 
 
-class SyncMessageReader:
+class SyncMessageReader(ReadingBlock):
     """A message that is received in parts, as it arrives; from :meth:`SyncWebSocketSession.receive_stream`.
 
     It is a context manager, and an iterator of parts. Entering waits for the next message to begin, first come first
@@ -116,31 +111,16 @@ class SyncMessageReader:
             part is waited for: the session has ended, whatever the close code.
     """
 
-    __slots__ = ("_busy", "_engine", "_kind", "_state", "_stream", "_timeout", "_whole")
+    __slots__ = ("_engine", "_stream", "_timeout")
 
     def __init__(self, engine: Engine, timeout: float | None) -> None:
+        super().__init__()
         self._engine = engine
         self._timeout = timeout
         self._stream: Stream | None = None
-        self._whole: str | bytes = b""
-        self._kind: Literal["text", "binary"] | None = None
-        self._state = "was not entered"
-        self._busy = False
-
-    @property
-    def kind(self) -> Literal["text", "binary"]:
-        """``"text"``, whose parts are ``str``, or ``"binary"``, whose parts are ``bytes``.
-
-        Raises:
-            RuntimeError: the block has not been entered.
-        """
-        if self._kind is None:
-            raise RuntimeError(f"the message's block {self._state}")
-        return self._kind
 
     def __enter__(self) -> Self:
-        if self._state != "was not entered":
-            raise RuntimeError(f"this block {self._state}; make another, by receive_stream()")
+        self._check_new("receive_stream")
         engine = self._engine
         message = engine.inbox.wait_in_parts(self._timeout)
         engine.outbox.calm()
@@ -151,8 +131,7 @@ class SyncMessageReader:
             self._stream = message
             self._kind = message.incoming.kind
         else:
-            self._whole = message
-            self._kind = "text" if isinstance(message, str) else "binary"
+            self._begin_whole(message)
         return self
 
     def __iter__(self) -> Self:
@@ -160,10 +139,7 @@ class SyncMessageReader:
 
     def __next__(self) -> str | bytes:
         """The next part, which is not empty. It is all that has come since the last."""
-        if self._state != "was entered":
-            raise RuntimeError(f"the message's block {self._state}")
-        if self._busy:
-            raise RuntimeError("another thread is receiving a part of this message already")
+        self._check_entered("thread is receiving")
         self._busy = True
         try:
             part, self._whole = self._whole or self._next(), b""
