@@ -337,13 +337,13 @@ def test_a_receiver_that_comes_when_the_reader_waits_for_room() -> None:
 
 
 def test_a_signal_that_is_set_as_the_wait_for_it_ends() -> None:
-    class Set(list[Any]):
-        def remove(self, waiter: object) -> None:
+    class Setting(dict[Any, None]):
+        def pop(self, waiter: Any, default: Any = None) -> Any:
             signal.set()
-            super().remove(waiter)
+            return super().pop(waiter, default)
 
     signal = Signal()
-    signal._waiters = Set()
+    signal._waiters = Setting()
     assert not signal.wait(0.001)
     assert signal.wait(0)
 

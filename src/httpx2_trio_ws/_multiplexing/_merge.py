@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class MergedCore(Generic[K, X]):
         self._capacity, self._tells_ends, self._stays_open = capacity, failures == "tell", stay_open
         self._nursery: Nursery | None = None
         self._sources: dict[K, _Source] = {}
-        self._turns: deque[_Source] = deque()  # those with something to take, each once: round robin
+        self._turns: OrderedDict[_Source, None] = OrderedDict()  # those with something to take: round robin
         self._arrived: Event | None = None
         self._closed = self._gap = False
         self._running = 0  # tasks
@@ -125,7 +125,7 @@ class MergedCore(Generic[K, X]):
         entry.removed = True
         entry.items.clear()
         if entry.queued:
-            self._turns.remove(entry)
+            del self._turns[entry]
         entry.scope.cancel()
         self._wake()
 
@@ -147,7 +147,7 @@ class MergedCore(Generic[K, X]):
         waited = False
         while True:
             while self._turns:
-                entry = self._turns[0]
+                entry = next(iter(self._turns))
                 message, gap = self._take(entry)
                 if isinstance(message, SourceEnded):
                     del self._sources[entry.name]
@@ -177,11 +177,11 @@ class MergedCore(Generic[K, X]):
 
     def _take(self, entry: _Source) -> tuple[Any, bool]:
         """Its next item; then it is the others' turn."""
-        self._turns.popleft()
+        del self._turns[entry]
         item = entry.items.popleft()
         entry.queued = bool(entry.items)
         if entry.queued:
-            self._turns.append(entry)
+            self._turns[entry] = None
         if entry.room is not None:
             entry.room.set()
             entry.room = None
@@ -264,7 +264,7 @@ class MergedCore(Generic[K, X]):
         entry.gap_next = False
         if not entry.queued:
             entry.queued = True
-            self._turns.append(entry)
+            self._turns[entry] = None
         self._wake()
 
     def _wake(self) -> None:

@@ -16,7 +16,7 @@ or is in the variable.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from itertools import repeat
 from typing import TYPE_CHECKING
 
@@ -123,7 +123,7 @@ class Inbox:
         self.lock = threading.Lock()
         self._max_messages = max_messages
         self._wake = wake
-        self._receivers: deque[_Receiver] = deque()
+        self._receivers: OrderedDict[_Receiver, None] = OrderedDict()
         # Not lessened when messages are taken, but counted anew when it comes to the limit.
         self._size_at_most = 0
         #: The messages that wait, oldest first. Whoever takes one calls :meth:`taken` when no more than
@@ -161,7 +161,7 @@ class Inbox:
         try:
             with self.lock:
                 self._refuse_owner()
-                self._receivers.append(receiver)
+                self._receivers[receiver] = None
                 self._hand_out()
             if receiver.in_parts or self.in_parts:
                 self._ask()
@@ -190,10 +190,7 @@ class Inbox:
     def _give_up(self, receiver: _Receiver) -> bool:
         """The thread does not wait any more. False if it did not: it was handed a message, or the end."""
         with self.lock:
-            waits = receiver in self._receivers
-            if waits:
-                self._receivers.remove(receiver)
-            return waits
+            return self._receivers.pop(receiver, receiver) is None  # which is kept for each
 
     def put_back(self, message: Message | None) -> None:
         """Ctrl-C came when the thread had ``message``."""
@@ -209,14 +206,14 @@ class Inbox:
             return  # what comes after it has to wait
         while receivers and (messages or self.error is not None):
             try:
-                receivers[0].message = messages.popleft()
+                next(iter(receivers)).message = messages.popleft()
             except IndexError:  # none, or taken by another thread just now
                 if self.error is None:
                     break
-                if receivers[0].in_parts and self._to_take:
-                    self._give(receivers.popleft())
+                if next(iter(receivers)).in_parts and self._to_take:
+                    self._give(receivers.popitem(last=False)[0])
                     return
-            receivers.popleft().set()
+            receivers.popitem(last=False)[0].set()
         if len(messages) <= self.resume_at:
             self.taken()
 
@@ -250,7 +247,7 @@ class Inbox:
                 self._return(self._left.pop())
             if self._stream is not None and self._stream.asked:
                 self._stream.pour()
-            head = self._receivers[0] if self._receivers and self._stream is None else None
+            head = next(iter(self._receivers), None) if self._stream is None else None
             in_parts = head is not None and head.in_parts
             connection.wanted = in_parts and not self.messages and self.error is None
             if connection.wanted:
@@ -258,7 +255,7 @@ class Inbox:
             if not self._to_take or self.messages:
                 return True
             if head is not None and in_parts:
-                self._receivers.popleft()
+                self._receivers.popitem(last=False)
                 self._give(head)
             elif connection.fits:
                 whole = connection.fold()

@@ -59,7 +59,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._happened = False
-        self._waiters: list[Waiter] = []
+        self._waiters: dict[Waiter, None] = {}
 
     def is_set(self) -> bool:
         """It has happened."""
@@ -68,17 +68,16 @@ class Signal:
     def set(self) -> None:
         """It happens now."""
         self._happened = True
-        with contextlib.suppress(IndexError):  # no more of them
+        with contextlib.suppress(KeyError):  # no more of them
             while True:
-                self._waiters.pop().set()
+                self._waiters.popitem()[0].set()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for :meth:`set`; false if ``seconds`` went by. ``None`` waits for ever."""
         waiter = Waiter()
-        self._waiters.append(waiter)
-        # Who sets it says so first and wakes after that; so one of the two finds the other.
-        happened = self._happened or waiter.wait(seconds)
-        if not happened:
-            with contextlib.suppress(ValueError):  # just now it was set
-                self._waiters.remove(waiter)
-        return happened
+        self._waiters[waiter] = None
+        try:
+            # Who sets it says so first and wakes after that; so one of the two finds the other.
+            return self._happened or waiter.wait(seconds)
+        finally:
+            self._waiters.pop(waiter, None)
