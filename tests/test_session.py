@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -63,6 +63,19 @@ async def test_a_message_of_the_other_type_is_not_lost() -> None:
             await ws.receive_text()
         assert (got_text.value.message, got_bytes.value.message) == ("text", b"bytes")
         assert (await ws.receive_text(), await ws.receive_bytes()) == ("t", b"b")
+
+
+@pytest.mark.parametrize("name", ["receive", "receive_text", "receive_bytes"])
+@pytest.mark.parametrize("queued", [0, 1, 3])
+async def test_a_timeout_is_a_cancel_scope(name: str, queued: int) -> None:
+    """Whoever comes from threads, or from another library, is told; and no message is lost by it."""
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        await peer.send(*[text("a") if name == "receive_text" else frame(BINARY, b"a")] * queued)
+        await trio.testing.wait_all_tasks_blocked()
+        receive: Any = getattr(ws, name)
+        with pytest.raises(TypeError, match=r"take no timeout: put a cancel scope around the call"):
+            await receive(timeout=5)
+        assert ws.statistics().queued_messages == queued
 
 
 async def test_wrong_arguments_are_refused_and_nothing_is_sent() -> None:

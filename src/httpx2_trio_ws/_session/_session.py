@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ._inbox import Inbox
     from ._outbox import Outbox
 
+NO_TIMEOUT = (
+    "sessions on event loops take no timeout: put a cancel scope around the call, `with trio.fail_after(seconds):`, or "
+    "anyio's of the same name"
+)
 # A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
 # than some messages do.
 _CALLS_PER_TURN = 64
@@ -69,11 +73,11 @@ class Session(Iterating, SessionState["Engine"]):
 
     # -- receiving -----------------------------------------------------------------------------
 
-    async def receive(self) -> str | bytes:
+    async def receive(self, timeout: None = None) -> str | bytes:  # noqa: ASYNC109 (it says that there is none)
         """Receive the next message: ``str`` for text, ``bytes`` for binary (RFC 6455 §5.6).
 
         Cancelling loses no message. With several tasks receiving, each message goes to one of them, first
-        come first served.
+        come first served. There is no ``timeout``: a cancel scope, such as :func:`trio.fail_after`, is one.
 
         Raises:
             WebSocketDisconnect: the peer closed the session, and all its messages have been handed out.
@@ -84,10 +88,16 @@ class Session(Iterating, SessionState["Engine"]):
         if inbox.credit and not self._is_cancelled():
             inbox.credit -= 1
             return self._messages.popleft()
-        return await self._receive()
+        return await self._receive(timeout)
 
-    async def _receive(self) -> str | bytes:
-        """Receive with all that there is to see to, and allow the calls that follow what need not be."""
+    async def _receive(self, timeout: object) -> str | bytes:  # noqa: ASYNC109
+        """Receive with all that there is to see to, and allow the calls that follow what need not be.
+
+        That is also where a ``timeout`` is refused, as it costs nothing here: the first call comes here, always, and where
+        the others do not, a message is there, so that no time passes.
+        """
+        if timeout is not None:
+            raise TypeError(NO_TIMEOUT)
         inbox, messages = self._inbox, self._messages
         if not messages or inbox.waiters or self._turn_is_due():
             self._new_turn()
@@ -102,7 +112,7 @@ class Session(Iterating, SessionState["Engine"]):
         self._grant(inbox)
         return message
 
-    async def receive_text(self) -> str:
+    async def receive_text(self, timeout: None = None) -> str:  # noqa: ASYNC109 (it says that there is none)
         """Receive the next message, which must be text.
 
         Raises:
@@ -114,12 +124,12 @@ class Session(Iterating, SessionState["Engine"]):
             inbox.credit -= 1
             message = self._messages.popleft()
         else:
-            message = await self._receive()
+            message = await self._receive(timeout)
         if not isinstance(message, str):
             raise WebSocketInvalidTypeReceived(message)
         return message
 
-    async def receive_bytes(self) -> bytes:
+    async def receive_bytes(self, timeout: None = None) -> bytes:  # noqa: ASYNC109 (it says that there is none)
         """Receive the next message, which must be binary.
 
         Raises:
@@ -130,7 +140,7 @@ class Session(Iterating, SessionState["Engine"]):
             inbox.credit -= 1
             message = self._messages.popleft()
         else:
-            message = await self._receive()
+            message = await self._receive(timeout)
         if not isinstance(message, bytes):
             raise WebSocketInvalidTypeReceived(message)
         return message
