@@ -129,7 +129,7 @@ def test_tasks_that_wait(loop: str, waiters: Callable[[Any, int], Awaitable[None
 
 def test_threads_that_give_up() -> None:
     def work(count: int) -> None:
-        inbox = Inbox(1, lambda: None, Life(5))
+        inbox = Inbox(1, lambda: None, Life(5), Connection())
         receivers = [_Receiver() for _ in range(count)]
         for receiver in receivers:
             inbox._receivers[receiver] = None
