@@ -65,17 +65,26 @@ async def test_a_message_of_the_other_type_is_not_lost() -> None:
         assert (await ws.receive_text(), await ws.receive_bytes()) == ("t", b"b")
 
 
-@pytest.mark.parametrize("name", ["receive", "receive_text", "receive_bytes"])
-@pytest.mark.parametrize("queued", [0, 1, 3])
-async def test_a_timeout_is_a_cancel_scope(name: str, queued: int) -> None:
-    """Whoever comes from threads, or from another library, is told; and no message is lost by it."""
-    async with memory_session(close_timeout_seconds=0) as (ws, peer):
-        await peer.send(*[text("a") if name == "receive_text" else frame(BINARY, b"a")] * queued)
-        await trio.testing.wait_all_tasks_blocked()
-        receive: Any = getattr(ws, name)
-        with pytest.raises(TypeError, match=r"take no timeout: put a cancel scope around the call"):
-            await receive(timeout=5)
-        assert ws.statistics().queued_messages == queued
+@pytest.mark.parametrize("name", ["receive", "receive_text", "receive_bytes", "receive_json", "wait_closed"])
+async def test_a_timeout_is_a_cancel_scope(name: str) -> None:
+    """Whoever comes from threads, or from another library, is told what to write."""
+    with pytest.raises(ExceptionGroup) as caught:
+        async with memory_session(close_timeout_seconds=0) as (ws, _):
+            call: Any = getattr(ws, name)
+            await call(timeout=5)
+    assert caught.group_contains(TypeError, match="got an unexpected keyword argument 'timeout'")
+    [error] = caught.value.exceptions
+    assert "trio.fail_after(seconds)" in error.__notes__[0]
+
+
+async def test_other_errors_about_a_timeout_are_left_alone() -> None:
+    async def other() -> None: ...
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with memory_session(close_timeout_seconds=0):
+            await other(timeout=5)  # type: ignore[call-arg]
+    [error] = caught.value.exceptions
+    assert not hasattr(error, "__notes__")
 
 
 async def test_wrong_arguments_are_refused_and_nothing_is_sent() -> None:

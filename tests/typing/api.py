@@ -83,7 +83,7 @@ async def receiving(ws: WebSocketSession) -> None:
         assert_type(point, Point)
     async for anything in ws.iter_json():
         assert_type(anything, Any)
-    await ws.receive(timeout=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await ws.receive(timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 async def sending(ws: WebSocketSession) -> None:

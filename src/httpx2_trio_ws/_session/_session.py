@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from httpx2_trio_ws._carriers import CarrierError
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from ._inbox import Inbox
     from ._outbox import Outbox
 
-NO_TIMEOUT = (
-    "sessions on event loops take no timeout: put a cancel scope around the call, `with trio.fail_after(seconds):`, or "
-    "anyio's of the same name"
+# What Python says where a call is given a timeout, as in threads and in other libraries; and what to say beside it. To take
+# one, only to refuse it, would make each call dearer.
+_GIVEN_A_TIMEOUT = re.compile(r"(Session|Iterating)\.\w+\(\) got an unexpected keyword argument 'timeout'")
+_NO_TIMEOUT = (
+    "Sessions on event loops take no timeout. Put a cancel scope around the call, such as `with trio.fail_after(seconds):`, "
+    "or anyio's of the same name."
 )
 # A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
 # than some messages do.
@@ -73,11 +77,11 @@ class Session(Iterating, SessionState["Engine"]):
 
     # -- receiving -----------------------------------------------------------------------------
 
-    async def receive(self, timeout: None = None) -> str | bytes:  # noqa: ASYNC109 (it says that there is none)
+    async def receive(self) -> str | bytes:
         """Receive the next message: ``str`` for text, ``bytes`` for binary (RFC 6455 §5.6).
 
         Cancelling loses no message. With several tasks receiving, each message goes to one of them, first
-        come first served. There is no ``timeout``: a cancel scope, such as :func:`trio.fail_after`, is one.
+        come first served.
 
         Raises:
             WebSocketDisconnect: the peer closed the session, and all its messages have been handed out.
@@ -88,16 +92,10 @@ class Session(Iterating, SessionState["Engine"]):
         if inbox.credit and not self._is_cancelled():
             inbox.credit -= 1
             return self._messages.popleft()
-        return await self._receive(timeout)
+        return await self._receive()
 
-    async def _receive(self, timeout: object) -> str | bytes:  # noqa: ASYNC109
-        """Receive with all that there is to see to, and allow the calls that follow what need not be.
-
-        That is also where a ``timeout`` is refused, as it costs nothing here: the first call comes here, always, and where
-        the others do not, a message is there, so that no time passes.
-        """
-        if timeout is not None:
-            raise TypeError(NO_TIMEOUT)
+    async def _receive(self) -> str | bytes:
+        """Receive with all that there is to see to, and allow the calls that follow what need not be."""
         inbox, messages = self._inbox, self._messages
         if not messages or inbox.waiters or self._turn_is_due():
             self._new_turn()
@@ -112,7 +110,7 @@ class Session(Iterating, SessionState["Engine"]):
         self._grant(inbox)
         return message
 
-    async def receive_text(self, timeout: None = None) -> str:  # noqa: ASYNC109 (it says that there is none)
+    async def receive_text(self) -> str:
         """Receive the next message, which must be text.
 
         Raises:
@@ -124,12 +122,12 @@ class Session(Iterating, SessionState["Engine"]):
             inbox.credit -= 1
             message = self._messages.popleft()
         else:
-            message = await self._receive(timeout)
+            message = await self._receive()
         if not isinstance(message, str):
             raise WebSocketInvalidTypeReceived(message)
         return message
 
-    async def receive_bytes(self, timeout: None = None) -> bytes:  # noqa: ASYNC109 (it says that there is none)
+    async def receive_bytes(self) -> bytes:
         """Receive the next message, which must be binary.
 
         Raises:
@@ -140,7 +138,7 @@ class Session(Iterating, SessionState["Engine"]):
             inbox.credit -= 1
             message = self._messages.popleft()
         else:
-            message = await self._receive(timeout)
+            message = await self._receive()
         if not isinstance(message, bytes):
             raise WebSocketInvalidTypeReceived(message)
         return message
@@ -399,6 +397,8 @@ class Session(Iterating, SessionState["Engine"]):
     async def _leave(self, exc: BaseException | None) -> None:
         """The block is left: normally, or with ``exc``, which its caller raises on."""
         engine = self._engine
+        if isinstance(exc, TypeError) and _GIVEN_A_TIMEOUT.match(str(exc)):
+            exc.add_note(_NO_TIMEOUT)
         try:
             if exc is None:
                 await self.close()
