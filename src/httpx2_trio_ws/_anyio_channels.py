@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio.abc
 
 from ._multiplexing._merge import MergedCore
 from ._multiplexing._multiplexer import MultiplexerCore
-from ._multiplexing._subscription import Subscribing, SubscriptionCore
+from ._multiplexing._subscription import SubscriptionCore
 from ._session._session import Session
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
-    from contextlib import AbstractAsyncContextManager
-
-    from ._multiplexing._queue import WhenFull
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -26,8 +20,10 @@ class Subscription(SubscriptionCore[T], anyio.abc.ObjectReceiveStream[T]):
     """As :class:`httpx2_trio_ws.multiplex.Subscription`; an :class:`anyio.abc.ObjectReceiveStream`."""
 
 
-class Multiplexer(MultiplexerCore[T, Session], anyio.abc.ObjectStream[T]):
+class Multiplexer(MultiplexerCore[T, Session, Subscription[T]], anyio.abc.ObjectStream[T]):
     """As :class:`httpx2_trio_ws.multiplex.Multiplexer`; an :class:`anyio.abc.ObjectStream`."""
+
+    _subscription_type = Subscription
 
     # anyio's generic code passes the message by this name, trio's by another.
     async def send(self, item: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -41,30 +37,6 @@ class Multiplexer(MultiplexerCore[T, Session], anyio.abc.ObjectStream[T]):
             NotImplementedError: always, as from anyio's TLS streams.
         """
         raise NotImplementedError("a WebSocket cannot be closed in one direction only; use aclose()")
-
-    def subscribe(
-        self,
-        key: Hashable,
-        *,
-        subscribe: Any = None,
-        unsubscribe: Any = None,
-        confirm: Callable[[T], Hashable | None] | None = None,
-        is_last: Callable[[T], bool] | None = None,
-        capacity: int | None = None,
-        when_full: WhenFull | None = None,
-    ) -> AbstractAsyncContextManager[Subscription[T]]:
-        """As :meth:`httpx2_trio_ws.multiplex.Multiplexer.subscribe`."""
-        subscription: Subscription[T] = Subscription(
-            self,
-            key,
-            capacity,
-            when_full,
-            subscribe=subscribe,
-            unsubscribe=unsubscribe,
-            confirm=confirm,
-            is_last=is_last,
-        )
-        return Subscribing(subscription)
 
 
 class Merged(MergedCore[K, X], anyio.abc.ObjectReceiveStream[tuple[K, X]]):

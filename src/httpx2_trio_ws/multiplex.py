@@ -20,7 +20,7 @@ from ._multiplexing._block import Multiplexing
 from ._multiplexing._merge import MergedCore, Merging, SourceEnded
 from ._multiplexing._multiplexer import MultiplexerCore
 from ._multiplexing._queue import SubscriptionOverflow
-from ._multiplexing._subscription import Subscribing, SubscriptionCore
+from ._multiplexing._subscription import SubscriptionCore
 from ._runtime._trio import TRIO
 from ._trio import WebSocketSession, _check_trio
 
@@ -59,62 +59,14 @@ class Subscription(SubscriptionCore[T], trio.abc.ReceiveChannel[T]):
     """The messages of one key, in order; from :meth:`Multiplexer.subscribe`. A :class:`trio.abc.ReceiveChannel`."""
 
 
-class Multiplexer(MultiplexerCore[T, WebSocketSession], trio.abc.Channel[T]):
+class Multiplexer(MultiplexerCore[T, WebSocketSession, Subscription[T]], trio.abc.Channel[T]):
     """One connection for many tasks; from :func:`multiplex`. A :class:`trio.abc.Channel`.
 
     Any number of tasks may call its methods. Every one is a cancellation point, and cancelling it does no harm. Once the
     connection has ended for good, each call raises what ended it.
     """
 
-    def subscribe(
-        self,
-        key: Hashable,
-        *,
-        subscribe: Any = None,
-        unsubscribe: Any = None,
-        confirm: Callable[[T], Hashable | None] | None = None,
-        is_last: Callable[[T], bool] | None = None,
-        capacity: int | None = None,
-        when_full: WhenFull | None = None,
-    ) -> AbstractAsyncContextManager[Subscription[T]]:
-        """Receive the messages with this key, for a block.
-
-        The key is registered before anything is sent, so no message is missed. On each new session, it subscribes again.
-
-        Args:
-            key: what the multiplexer's ``key`` function returns for these messages.
-            subscribe: a message, sent at the start and on each new session. ``None`` sends nothing.
-            unsubscribe: a message, or a function that makes it from the current key. It is sent when the block is left,
-                without waiting, unless the session that it was subscribed on has ended or the last message has come.
-            confirm: a function that is called with the first message after each ``subscribe``: the server's answer. It
-                returns the key of the messages that follow, or ``None`` if that stays the same. If it raises, entering the
-                block raises that, or later ``receive()``. It runs before the next message is looked at, so if the server
-                assigns the key, no message is missed. Entering the block waits for it. If the block is left before the
-                answer has come, ``unsubscribe`` is sent as soon as it has.
-            is_last: a function that is called with each message as it arrives. When it returns true, the key is free
-                again, iteration ends after that message, and nothing is subscribed again or unsubscribed.
-            capacity: how many messages may wait; ``None`` is the multiplexer's ``capacity``.
-            when_full: what happens to more; ``None`` is the multiplexer's ``when_full``. ``"fail"``: they are dropped, and
-                :exc:`SubscriptionOverflow` is raised in their place. ``"drop_oldest"``: the oldest are dropped and counted
-                in ``dropped``, and ``gap`` is true for the next one. ``"wait"``: none is dropped, and everything behind them
-                waits, answers too; so do not wait for an answer in the loop of such a subscription.
-
-        Raises:
-            ValueError: the key is in use, or ``None``, or an argument is wrong; nothing has been sent.
-            TypeError: the multiplexer was given no ``key``, or an argument is wrong.
-            WebSocketException: what has ended the multiplexer for good.
-        """
-        subscription: Subscription[T] = Subscription(
-            self,
-            key,
-            capacity,
-            when_full,
-            subscribe=subscribe,
-            unsubscribe=unsubscribe,
-            confirm=confirm,
-            is_last=is_last,
-        )
-        return Subscribing(subscription)
+    _subscription_type = Subscription
 
 
 class Merged(MergedCore[K, X], trio.abc.ReceiveChannel[tuple[K, X]]):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._multiplexer import MultiplexerCore
 
-M = TypeVar("M", bound="MultiplexerCore[Any, Any]")
+M = TypeVar("M", bound="MultiplexerCore[Any, Any, Any]")
 
 
 def sole(error: Exception) -> Exception:

@@ -13,7 +13,7 @@ from httpx2_trio_ws._session._session import Session
 
 from ._jobs import Answer, LastMessage
 from ._queue import Ended, Queue, check_capacity, check_when_full
-from ._subscription import SubscriptionCore, again, is_quiet_end
+from ._subscription import C, Subscribable, SubscriptionCore, again, is_quiet_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
@@ -28,7 +28,7 @@ S = TypeVar("S", bound=Session)
 _CLOSED = "the multiplexer has been closed, or its block left"
 
 
-class MultiplexerCore(Generic[T, S]):
+class MultiplexerCore(Subscribable[T, C], Generic[T, S, C]):
     """See the faces' class."""
 
     def __init__(
