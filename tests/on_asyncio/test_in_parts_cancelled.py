@@ -31,7 +31,7 @@ def test_sending(loop: str) -> None:
                             await ws.send("after")
                         continue
                     await ws.send("after")
-                    received = await ws.receive()
+                    received = await ws.receive_text()
                     outcomes.add(received)
                     if received != "after":
                         assert received == "token " * 100

@@ -1,0 +1,1 @@
+"""Servers for messages in parts."""
