@@ -150,8 +150,8 @@ def test_the_loop_is_not_kept_busy_once_a_write_has_found_room(loop: str, monkey
     class Event(asyncio.Event):
         def __init__(self) -> None:
             super().__init__()
-            self.set = Counting(super().set)  # type: ignore[assignment]
-            counted.append(self.set)  # type: ignore[arg-type]
+            self.set = Counting(super().set)  # type: ignore[method-assign]
+            counted.append(self.set)
 
     class Asyncio:
         """The module, but for one class."""

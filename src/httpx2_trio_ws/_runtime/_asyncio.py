@@ -84,6 +84,7 @@ class AsyncioRuntime(Runtime):
     cancelled = asyncio.CancelledError
     event: Callable[[], Event] = staticmethod(_Event)
     cancel_scope: Callable[..., CancelScope] = staticmethod(anyio.CancelScope)
+    here: Callable[[], object] = staticmethod(asyncio.get_running_loop)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(_checkpoint)
     is_cancelled: Callable[[], bool] = staticmethod(_is_cancelled)
     current_task: Callable[[], object] = staticmethod(asyncio.current_task)

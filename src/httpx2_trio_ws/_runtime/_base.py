@@ -71,6 +71,8 @@ class Runtime(Protocol):
     event: Callable[[], Event]
     #: Makes a :class:`CancelScope`; takes ``deadline`` and ``shield`` by name.
     cancel_scope: Callable[..., CancelScope]
+    #: What tells this event loop from all others that may run at the same time.
+    here: Callable[[], object]
     #: The time in seconds on the clock that deadlines are on.
     now: Callable[[], float]
     #: Lets other tasks run, and raises if the caller is cancelled.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -33,6 +34,7 @@ class TrioRuntime(Runtime):
     cancelled = trio.Cancelled
     event: Callable[[], Event] = staticmethod(trio.Event)
     cancel_scope: Callable[..., CancelScope] = staticmethod(trio.CancelScope)
+    here: Callable[[], object] = staticmethod(threading.get_ident)  # a thread runs one at a time
     now: Callable[[], float] = staticmethod(trio.current_time)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint)
     checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint_if_cancelled)

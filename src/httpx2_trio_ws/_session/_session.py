@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from httpx2_trio_ws._carriers import CarrierError
 from httpx2_trio_ws._core._json import as_bytes, check_utf8, encode_json
@@ -55,6 +55,8 @@ class Session(Iterating, SessionState["Engine"]):
         "__weakref__",
         "_budget",
         "_connection",
+        "_here",
+        "_home",
         "_inbox",
         "_is_cancelled",
         "_messages",
@@ -66,6 +68,8 @@ class Session(Iterating, SessionState["Engine"]):
         super().__init__(engine, response, subprotocol)
         self._runtime = engine.runtime
         self._is_cancelled = engine.runtime.is_cancelled
+        self._here = engine.runtime.here
+        self._home = self._here()
         self._connection = engine.connection
         self._inbox = engine.inbox
         self._messages = engine.inbox.messages
@@ -97,6 +101,8 @@ class Session(Iterating, SessionState["Engine"]):
     async def _receive(self) -> str | bytes:
         """Receive with all that there is to see to, and allow the calls that follow what need not be."""
         inbox, messages = self._inbox, self._messages
+        if self._here() != self._home:
+            self._elsewhere()
         if not messages or inbox.waiters or self._turn_is_due():
             self._new_turn()
             message = await inbox.wait_message()
@@ -239,6 +245,8 @@ class Session(Iterating, SessionState["Engine"]):
     async def _send(self, payload: bytes, kind: int) -> None:
         """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""
         engine, outbox = self._engine, self._outbox
+        if self._here() != self._home:
+            self._elsewhere()
         if (self._turn_is_due() or outbox.must_wait) and engine.life.sending is None:
             self._new_turn()
             alone = outbox.idle
@@ -290,6 +298,8 @@ class Session(Iterating, SessionState["Engine"]):
     async def _wait_room(self) -> None:
         """Wait until a send need not wait for earlier ones; raise if none can be sent any more."""
         engine, outbox = self._engine, self._outbox
+        if self._here() != self._home:
+            self._elsewhere()
         if engine.life.sending is None and outbox.must_wait:
             await outbox.wait_turn()
         if engine.life.sending is not None:
@@ -306,6 +316,13 @@ class Session(Iterating, SessionState["Engine"]):
         self._budget += inbox.credit + outbox.credit - 1
         inbox.credit = outbox.credit = 0
         return self._budget <= 0 or self._is_cancelled()
+
+    def _elsewhere(self) -> NoReturn:
+        """The call is made on another event loop than the session's. Calls that are granted do not ask."""
+        raise RuntimeError(
+            "this session lives on another event loop, or in another thread: its calls are made there, for example by "
+            "trio.from_thread.run(), or asyncio.run_coroutine_threadsafe(); only what tells of its state can be asked here"
+        )
 
     def _new_turn(self) -> None:
         """Others have their turn."""
@@ -351,6 +368,8 @@ class Session(Iterating, SessionState["Engine"]):
         self._outbox.push_control(self._connection.pong(payload))
 
     async def _before_control(self) -> None:
+        if self._here() != self._home:
+            self._elsewhere()
         await self._runtime.checkpoint()
         engine, outbox = self._engine, self._outbox
         while engine.life.sending is None and outbox.control_size > HIGH_WATER:
@@ -376,6 +395,8 @@ class Session(Iterating, SessionState["Engine"]):
             TypeError, ValueError: the code may not be sent, or the reason is too long. Nothing else.
         """
         check_close(code, reason)
+        if self._here() != self._home:
+            self._elsewhere()
         self._engine.begin_close(code, reason)
         await self._wait_done()
 
@@ -421,6 +442,8 @@ class Session(Iterating, SessionState["Engine"]):
             WebSocketNetworkError, WebSocketProtocolError: it failed. A close by either side is no failure.
         """
         engine = self._engine
+        if self._here() != self._home:
+            self._elsewhere()
         await engine.done.wait()
         if engine.failure is not None:
             engine.raise_ended(engine.failure)
