@@ -264,7 +264,7 @@ async def test_senders_that_once_waited_are_a_burst_again(
             nursery.start_soon(send)
             for _ in range(1000):
                 await peer.receive()
-        assert writes < 100, "a write for each message"
+        assert writes < 300, "a write for each of 1,000 messages; a peer that is slow is given little at a time"
         async with trio.open_nursery() as nursery:
             nursery.start_soon(peer.answer_close)
             await ws.close()
