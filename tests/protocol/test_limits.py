@@ -217,6 +217,15 @@ def test_compressed_message_of_the_limit_is_taken_and_one_byte_more_is_not() -> 
     assert failure_code(connection) == 1009
 
 
+def test_a_continuation_of_nothing_after_a_compressed_message_is_none_of_a_compressed_one() -> None:
+    """So it is the plain limit that its length is held to, first."""
+    connection, deflater = inflating(100), Deflater(Deflate())
+    payload = deflater.message(b"a")
+    assert connection.receive_data(wire(RSV1 | BINARY, payload) + wire(FIN, b"")) == [b"a"]
+    assert connection.receive_data(wire(FIN, bytes(101))) == []
+    assert failure_code(connection) == 1009
+
+
 def test_compressed_frame_without_the_extension() -> None:
     connection = Connection()
     assert connection.receive_data(wire(FIN | RSV1 | TEXT, b"a")) == []

@@ -278,7 +278,8 @@ class Receiving(OpeningUp):
 
     def _is_large(self, first: int, length: int) -> bool:
         """Whether a frame's header shows that its message is over the limit."""
-        if self._inflating is not None and (first & _RESERVED == _COMPRESSED if first & 0x0F else self._compressed):
+        goes_on = self._compressed and self._message is not None
+        if self._inflating is not None and (first & _RESERVED == _COMPRESSED if first & 0x0F else goes_on):
             return self._begun(first) + length > self._limit_on_wire
         return self._begun(first) + length > self._limit
 
