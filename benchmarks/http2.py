@@ -29,7 +29,7 @@ from httpx2_trio_ws.anyio import open_websocket
 from httpx2_trio_ws.http2 import HTTP2Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 FIELDS = {
     "memory": "KiB for each idle session",
@@ -158,7 +158,7 @@ async def p50(ws: Any, seconds: float = 2.0) -> float:
     return statistics.median(found)
 
 
-async def beside(ws: Any, other: Any, action: Callable[[Any], Awaitable[None]]) -> float:
+async def beside(ws: Any, other: Any, action: Callable[[Any], Coroutine[Any, Any, None]]) -> float:
     """The same while another session is busy."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(action, other)
@@ -270,7 +270,8 @@ def measured(kind: str, options: argparse.Namespace) -> dict[str, float] | None:
     """One kind's figures, from a process of its own; ``None`` if it failed."""
     command = [sys.executable, *sys.argv, "--kind", kind]
     done = subprocess.run(command, check=kind != "niquests", stdout=subprocess.PIPE, timeout=options.patience)
-    return json.loads(done.stdout) if not done.returncode else None
+    found: dict[str, float] | None = None if done.returncode else json.loads(done.stdout)
+    return found
 
 
 def main() -> None:
@@ -291,7 +292,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     kinds = KINDS if importlib.util.find_spec("niquests") and options.loop == "asyncio" else KINDS[:2]
-    results = {kind: found for kind in kinds if (found := measured(kind, options)) is not None}
+    results = {kind: measured(kind, options) or {} for kind in kinds}
     print(f"{options.sessions} sessions on {options.loop}; CPU time")
     print(f"{'':50}{'HTTP/1.1':>10}{'HTTP/2':>10}{'ratio':>8}{'niquests':>10}")
     for field, name in (FIELDS | WAITS).items():

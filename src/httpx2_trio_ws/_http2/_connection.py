@@ -59,6 +59,8 @@ class Connection(Sending):
         # The smallest `sent` that any stream may have: the nearest that a window is to its limit.
         self._least_sent = 0
         self._events: list[Event] = []
+        # One of the events says that the connection's window has opened.
+        self._window_opened = False
         self._buffer = bytearray()
         self._needed = 0
         # A header block that goes on: its stream, whether that ends with it, and what has come.
@@ -69,6 +71,7 @@ class Connection(Sending):
         if self.failed is not None:
             return []
         events = self._events = []
+        self._window_opened = False
         self._calm.passes(now)
         try:
             self._take(data)
@@ -102,7 +105,8 @@ class Connection(Sending):
             high, low, kind, flags, stream_id = f.HEADER.unpack_from(data, pos)
             length = high << 8 | low
             if length > f.MAX_FRAME_SIZE:
-                self._refuse_start(kind, flags)
+                if not self.settings_received:
+                    self._refuse_start(kind, flags)
                 raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             if start + length > end:
                 self._needed += length
@@ -118,7 +122,7 @@ class Connection(Sending):
 
     def _refuse_start(self, kind: int, flags: int) -> None:
         """The server's connection preface is SETTINGS (RFC 9113 §3.4)."""
-        if not self.settings_received and (kind != f.SETTINGS or flags & f.ACK):
+        if kind != f.SETTINGS or flags & f.ACK:
             raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "what the server sent does not begin as HTTP/2 does")
 
     # -- frames --------------------------------------------------------------------------------
@@ -161,7 +165,8 @@ class Connection(Sending):
             self._consumed = 0
 
     def _other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        self._refuse_start(kind, flags)
+        if not self.settings_received:
+            self._refuse_start(kind, flags)
         self._spend()
         if self._block is not None and (kind != f.CONTINUATION or stream_id != self._block[0]):
             raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "a header block that another frame interrupts")
@@ -301,7 +306,9 @@ class Connection(Sending):
                 raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE by nothing")
             if self._window > f.MAX_WINDOW:
                 raise HTTP2Error(ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-            self._events.append(Window(None))
+            if not self._window_opened:  # servers say it with each frame that they read
+                self._window_opened = True
+                self._events.append(Window(None))
         elif stream is not None:
             stream.sent -= more
             self._least_sent = min(self._least_sent, stream.sent)
