@@ -103,7 +103,7 @@ def _be_silent(wire: Wire, notes: list[Any]) -> None:
 
 
 @add(
-    "a dead peer is told when the ping timeout is over",
+    "a dead peer is reported when the ping timeout is over",
     _be_silent,
     yes=(OURS, ON_ASYNCIO, NATIVE, HTTPX_WS, AIOHTTP, PICOWS),
     no=(WEBSOCKETS,),
@@ -157,7 +157,7 @@ async def _(library: Library, url: str, _: list[Any]) -> bool:
 
 
 @add(
-    "a lost connection is told, even if no call is made",
+    "a lost connection is reported, even if no call is made",
     _hang_up,
     yes=(OURS, ON_ASYNCIO),
     no=(NATIVE, HTTPX_WS, TRIO_WEBSOCKET, WEBSOCKETS, AIOHTTP),
