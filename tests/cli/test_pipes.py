@@ -26,6 +26,7 @@ from .support import SECONDS, echo_frames, process, raw_server, run, websocket_s
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from pathlib import Path
 
     from websockets.sync.server import ServerConnection
 
@@ -108,6 +109,23 @@ def test_bytes_through_pipes_are_the_same(form: str, count: str | None, base: st
     )
     assert (status, errors) == (0, b"")
     assert hashlib.sha256(output).digest() == hashlib.sha256(data).digest()
+
+
+def test_a_file_of_any_size_goes_up_and_down(base: str, tmp_path: Path) -> None:
+    """As one message, beyond the limit, of which little is held."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(5_000_003))
+    with path.open("rb") as file:
+        options = ["--input", "binary", "--output", "raw", "--count", "1"]
+        status, output, errors = run(f"{base}/echo", *options, data=file.read())
+    assert (status, errors) == (0, b"")
+    assert hashlib.sha256(output).digest() == hashlib.sha256(path.read_bytes()).digest()
+
+
+def test_raw_text_beyond_the_limit_ends_in_a_newline(base: str) -> None:
+    options = ["--input", "text", "--output", "raw", "--count", "1", "--max-size", "1000"]
+    status, output, errors = run(f"{base}/echo", *options, data=b"x" * 100_000)
+    assert (status, output, errors) == (0, b"x" * 100_000 + b"\n", b"")
 
 
 def test_ndjson_goes_in_as_it_comes_out(base: str) -> None:

@@ -25,14 +25,14 @@ from .ping import Pings
 from .printing import escape_line
 from .reasons import first, reason_of
 from .screen import Screen
-from .sources import BadInput, Given, Message, Source, Typed, piped
+from .sources import BadInput, Given, Message, Pieces, Source, Typed, piped
 from .statuses import CLOSED, CUT_OFF, LOCAL, LOST, OK, Stop
 from .streams import STDIN, fill_standard
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
-    from httpx2_trio_ws import WebSocketSession
+    from httpx2_trio_ws import MessageReader, WebSocketSession
 
     from .arguments import Options
     from .editor import Editor
@@ -157,7 +157,7 @@ class Client:
     async def _talk(self, ws: WebSocketSession) -> None:
         try:
             async with self._input(), trio.open_nursery() as nursery:
-                send = Commands(ws, self._screen, nursery).send if self._typing else ws.send
+                send = Commands(ws, self._screen, nursery).send if self._typing else partial(self._send, ws)
                 nursery.start_soon(self._send_all, send, nursery.cancel_scope)
                 await self._receive(ws)
                 nursery.cancel_scope.cancel()
@@ -199,6 +199,19 @@ class Client:
         except WebSocketException:
             pass  # the session has ended: receiving tells how, after what is still to be printed
 
+    async def _send(self, ws: WebSocketSession, message: Message) -> None:
+        if isinstance(message, Pieces):
+            progress = self._screen.progress("sent", message.total)
+            try:
+                async with ws.send_stream("binary") as parts, contextlib.aclosing(aiter(message)) as pieces:
+                    async for piece in pieces:
+                        await parts.send(piece)
+                        progress.add(len(piece))
+            finally:
+                progress.end()
+        else:
+            await ws.send(message)
+
     def _deadline(self) -> float:
         """Until when to wait for one more message."""
         if not self._input_ended:
@@ -212,6 +225,11 @@ class Client:
         """Print messages, until there are enough or no more."""
         try:
             while self._received < self._count:
+                if self._options.output == "raw" and not ws.statistics().queued_messages:
+                    if not await self._show_next(ws):
+                        break
+                    self._received += 1
+                    continue
                 messages = await self._next_messages(ws)
                 if not messages:
                     break
@@ -237,6 +255,24 @@ class Client:
         more = min(ws.statistics().queued_messages, self._count - self._received - len(messages))
         messages += [await ws.receive() for _ in range(int(more))]
         return messages
+
+    async def _show_next(self, ws: WebSocketSession) -> bool:
+        """Print a message as it arrives, whatever its size; false once it has been silent for long enough."""
+        async with contextlib.AsyncExitStack() as stack:
+            message: MessageReader | None = None
+            with trio.CancelScope(deadline=self._deadline()) as self._listening:
+                message = await stack.enter_async_context(ws.receive_stream())
+            if message is None:
+                self._silent = True
+                return False
+            progress = self._screen.progress("received", None)
+            stack.callback(progress.end)
+            async for part in message:
+                await self._screen.show_part(part)
+                progress.add(len(part))
+            if message.kind == "text":
+                await self._screen.show_part("\n")
+        return True
 
     # -- pings -------------------------------------------------------------------------------------
 

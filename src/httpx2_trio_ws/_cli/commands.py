@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from httpx2_trio_ws import CloseCode
+from httpx2_trio_ws import CloseCode, WebSocketException
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from httpx2_trio_ws import PongWaiter, WebSocketSession
 
     from .screen import Screen
+    from .sources import Message
 
 HINT = "Each line is a message; a pasted block is one. Ctrl-D ends the session; /help lists what else can be typed."
 HINT_PLAIN = "Each line is a message. Ctrl-D ends the session; /help lists what else can be typed."
@@ -45,6 +46,8 @@ COMMANDS = {
     "/stats": Command("", "what the session has sent and received"),
     "/close": Command("[CODE [REASON]]", "close the session, with 1000 or another code"),
 }
+# A file is read so many bytes at a time.
+_PIECE = 65536
 CLOSE_CODES = [CloseCode(code) for code in (1000, 1001, 1003, 1007, 1008, 1009, 1011, 1012, 1013)]
 
 
@@ -69,7 +72,7 @@ class Commands:
     def __post_init__(self) -> None:
         self._since = trio.current_time()
 
-    async def send(self, text: str | bytes) -> None:
+    async def send(self, text: Message) -> None:
         """Send what was typed, or do what it says.
 
         Raises:
@@ -125,13 +128,30 @@ class Commands:
 
     async def _binary(self, rest: str) -> None:
         if rest.startswith("@"):
-            data = await _file(rest)
-        else:
-            try:
-                data = bytes.fromhex(re.sub(r"0x|[:,_]", " ", rest))
-            except (ValueError, binascii.Error):
-                raise WrongCommand("not sent: /binary wants pairs of hexadecimal digits, or @FILE") from None
+            await self._binary_file(await trio.Path(rest[1:].strip()).expanduser())
+            return
+        try:
+            data = bytes.fromhex(re.sub(r"0x|[:,_]", " ", rest))
+        except (ValueError, binascii.Error):
+            raise WrongCommand("not sent: /binary wants pairs of hexadecimal digits, or @FILE") from None
         await self.ws.send_bytes(data)
+
+    async def _binary_file(self, path: trio.Path) -> None:
+        """Send a file of any size. If it cannot be read to its end, the session is closed."""
+        try:
+            async with await path.open("rb") as file:
+                progress = self.screen.progress("sent", (await path.stat()).st_size)
+                async with self.ws.send_stream("binary") as message:
+                    try:
+                        while piece := await file.read(_PIECE):
+                            await message.send(piece)
+                            progress.add(len(piece))
+                    finally:
+                        progress.end()
+        except OSError as exc:
+            if isinstance(exc, WebSocketException):
+                raise
+            raise WrongCommand(f"not sent: {path}: {exc.strerror or exc}") from None
 
     # -- the session -------------------------------------------------------------------------------
 

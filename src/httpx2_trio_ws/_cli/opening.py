@@ -99,6 +99,7 @@ async def opened(options: Options, url: str, note: Callable[[str], None]) -> Asy
                     subprotocols=options.subprotocol or None,
                     compression=None if options.compression == "none" else "deflate",
                     max_message_size_bytes=options.max_size,
+                    stream_large_messages=options.output == "raw",  # printed as it comes, and not held
                     handshake_timeout_seconds=options.timeout or 30,
                     # A server that answers no pings is what --ping is there to show.
                     keepalive_ping_interval_seconds=20 if options.ping is None else None,

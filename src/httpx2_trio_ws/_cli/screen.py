@@ -9,6 +9,7 @@ import unicodedata
 from typing import Protocol
 
 from .printing import as_ndjson, as_raw, as_text, escape, pretty_json
+from .progress import Progress
 from .streams import STDERR, STDIN, STDOUT, readable_now, write_all, write_now
 
 # Before what has been typed already, which the cursor stays behind.
@@ -85,6 +86,15 @@ class Screen:
             write_now(STDERR, data)
         else:
             self.editor.print(data)
+
+    async def show_part(self, part: str | bytes) -> None:
+        """Print a part of a message as it is, for ``raw``. Raises as :meth:`show`."""
+        await write_all(STDOUT, part.encode() if isinstance(part, str) else part)
+
+    def progress(self, what: str, total: int | None) -> Progress:
+        """Show how far something has come, if there is a terminal and nothing else on it."""
+        free = self.editor is None and not (self._terminal and what == "received")
+        return Progress(what, total, shown=free and os.isatty(STDERR))
 
     def toggle_json(self) -> bool:
         """Lay out JSON from now on, or no longer; which of both."""

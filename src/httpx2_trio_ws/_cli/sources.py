@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import stat
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,9 +13,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .streams import read_some, unread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
-Message = str | bytes
+
+class Pieces:
+    """A binary message of any size, which is read while it is sent.
+
+    Args:
+        first: its first bytes.
+        rest: where the others come from.
+        total: bytes in all; ``None`` if nobody knows.
+    """
+
+    def __init__(self, first: bytes, rest: Chunks, total: int | None) -> None:
+        self._first = first
+        self._rest = rest
+        self.total = total
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        yield self._first
+        while (chunk := await self._rest.read()) is not None:
+            yield chunk
+
+
+Message = str | bytes | Pieces
 
 # A terminal cuts off what is beyond, and tells nobody.
 _LONGEST_TYPED = 1023 if sys.platform == "darwin" else 4095
@@ -130,7 +153,7 @@ class Chunks:
         """As :class:`Source`."""
         return not self._ended and unread(self._descriptor)
 
-    async def read(self) -> Message | None:
+    async def read(self) -> bytes | None:
         """As :class:`Source`."""
         data = await _read(self._descriptor)
         self._ended = not data
@@ -139,7 +162,7 @@ class Chunks:
 
 
 class Whole:
-    """All there is, as one message; none of nothing."""
+    """All there is, as one text message; none of nothing."""
 
     def __init__(self, descriptor: int, parse: Callable[[bytes], Message]) -> None:
         self._chunks = Chunks(descriptor)
@@ -157,7 +180,6 @@ class Whole:
         if self._data is None:
             return None
         while (chunk := await self._chunks.read()) is not None:
-            assert isinstance(chunk, bytes)
             self._data += chunk
         data, self._data = bytes(self._data), None
         if not data:
@@ -167,6 +189,28 @@ class Whole:
             return self._parse(data)
         except ValueError as exc:
             raise BadInput(_what(exc)) from exc
+
+
+class WholeBinary:
+    """All there is, as one binary message that is not held; none of nothing."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._chunks = Chunks(descriptor)
+        self.taken = 0
+
+    @property
+    def left(self) -> bool:
+        """As :class:`Source`."""
+        return self._chunks.left
+
+    async def read(self) -> Message | None:
+        """As :class:`Source`."""
+        if self.taken or (first := await self._chunks.read()) is None:
+            return None
+        self.taken = 1
+        found = os.fstat(self._descriptor)
+        return Pieces(first, self._chunks, found.st_size if stat.S_ISREG(found.st_mode) else None)
 
 
 class Typed:
@@ -214,7 +258,7 @@ def piped(form: str, descriptor: int) -> Source:
     if form == "text":
         return Whole(descriptor, bytes.decode)
     if form == "binary":
-        return Whole(descriptor, bytes)
+        return WholeBinary(descriptor)
     if form == "chunks":
         return Chunks(descriptor)
     return Lines(descriptor, _from_ndjson if form == "ndjson" else bytes.decode)

@@ -121,7 +121,8 @@ class Receiving(OpeningUp):
             if self._work >= _MAX_WORK:
                 self._keep(data, pos)
                 break
-            full = self.is_full
+            incoming = self.incoming
+            full = incoming is not None and incoming.is_full
             if self._left and not full:
                 pos = self._payload(data, pos, messages)
                 continue
