@@ -324,3 +324,23 @@ async def test_real_messages_both_ways_without_a_limit(client: httpx2.AsyncClien
                 assert received.kind == kind
                 parts: list[Any] = [part async for part in received]
                 assert type(part)().join(parts) == part * 500  # type: ignore[arg-type]
+
+
+async def test_what_wrong_use_is_told() -> None:
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        block = ws.send_stream("binary")
+        async with block as message:
+            await message.send(b"x")
+            with pytest.raises(RuntimeError, match=r"send_stream\(\)"):
+                await ws.send("inside")
+        with pytest.raises(RuntimeError, match=r"this block was left; make another, by send_stream\(\)"):
+            async with block:
+                raise AssertionError
+        with pytest.raises(RuntimeError, match="the message's block was left"):
+            await message.send(b"y")
+        await peer.send(frame(TEXT, b"a", fin=False))
+        async with ws.receive_stream():
+            with pytest.raises(RuntimeError, match=r"receive_stream\(\)"):
+                await ws.receive()
+        await peer.send(frame(0), text("b"))
+        assert await ws.receive() == "b"
