@@ -46,7 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "_sync": {*GROUND, "_carriers", "_core", "_handshake"},
     "_reconnecting": {*GROUND, "_handshake", "_session", "_sync"},
     "_multiplexing": {"_exceptions", "_options", "_reconnecting", "_runtime", "_session"},
-    "_trio": {*GROUND, "_handshake", "_runtime", "_session"},
+    "_trio": {*GROUND, "_core", "_handshake", "_runtime", "_session"},
     "reconnect": {"_options", "_reconnecting", "_trio"},
     "proxies": {"_tunnel"},
     "multiplex": {"_multiplexing", "_runtime", "_trio"},

@@ -7,17 +7,33 @@ from typing import TYPE_CHECKING, Unpack
 
 import trio
 
+from ._core._watch import Watch
 from ._handshake._asking import AsyncOpening
 from ._options import OpenOptions, with_options
 from ._runtime._trio import TRIO
 from ._session._byte_stream import ByteTunnel, check_max_bytes
+from ._session._engine import Engine
 from ._session._opening import OpenSession, OpenSessionWithClient, connect_session
+from ._session._outbox import Outbox
+from ._session._pings import Pings
 from ._session._session import Session
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     import httpx2
+
+# In the midst of these, Ctrl-C would leave half a frame unnoted, or lose a message. While they run, trio keeps it for the
+# next checkpoint of the main task. That costs nothing: trio looks for it when Ctrl-C comes. What instruments do can be
+# interrupted all the same.
+for _protected in (
+    *(Engine.run, Engine._send_loop, Engine.begin_close),
+    *(Outbox.deposit, Outbox.begin, Outbox.add, Outbox.complete, Outbox.withdraw),
+    *(Session.receive, Session.receive_text, Session.receive_bytes, Session._receive, Session._send),
+    *(Pings.send, Session.pong, Session._leave, vars(OpenSession)["__aexit__"]),
+):
+    trio.lowlevel.enable_ki_protection(_protected)
+trio.lowlevel.disable_ki_protection(Watch.call)
 
 
 class WebSocketSession(Session, trio.abc.Channel[str | bytes]):
