@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import closing, compression, flow, frames, handshake, opening
+from . import closing, compression, flow, frames, handshake, opening, parts
 from .scenario import MIB, Does, Scenario
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "what-happens-when.md"
@@ -13,7 +13,7 @@ THEMES = {
     "handshake": handshake.SCENARIOS + opening.SCENARIOS,
     "frames": frames.SCENARIOS + compression.SCENARIOS,
     "closing": closing.SCENARIOS,
-    "flow": flow.SCENARIOS,
+    "flow": flow.SCENARIOS + parts.SCENARIOS,
 }
 _COLUMNS = ("scenario", "the server", "what the application sees", "close code that the server gets", "within")
 

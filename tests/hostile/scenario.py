@@ -75,6 +75,7 @@ class Does(enum.Enum):
     """What the application does in its block; the values are for the documentation."""
 
     RECEIVES = "receives"
+    STREAMS = "receives in parts"
     SENDS = "sends messages of 64 KiB"
     CLOSES = "calls `close()`"
     PINGS = "waits for the pong to its ping"

@@ -174,6 +174,10 @@ async def use(ws: WebSocketSession, scenario: Scenario, seen: Seen) -> None:
             endless = scenario.outcome.error is not None or scenario.patience is not None
             while endless or len(seen.messages) < len(scenario.outcome.messages):
                 seen.messages.append(await ws.receive())
+        case Does.STREAMS:
+            while scenario.outcome.error is not None or len(seen.messages) < max(1, len(scenario.outcome.messages)):
+                async with ws.receive_stream() as message:
+                    seen.messages.append(str(sum([len(part) async for part in message])))
         case Does.SENDS:
             while True:
                 await ws.send(b"x" * 65536)
