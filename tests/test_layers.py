@@ -287,6 +287,17 @@ def constants(module: str) -> list[object]:
     return [node.value for node in nodes if isinstance(node, ast.Constant)]
 
 
+def test_the_page_that_says_how_it_is_built_names_what_is_there() -> None:
+    page = Path(__file__).parent.parent / "docs/explanation/how-it-is-built.md"
+    if not page.exists():
+        pytest.skip("the documentation is not here")  # pragma: no cover
+    names = re.findall(r"`(_[a-z]\w*(?:/\w+)?(?:\.py)?)`", page.read_text(encoding="utf-8"))
+    sources = "".join((PACKAGE / module).read_text(encoding="utf-8") for module in MODULES)
+    there = {*MODULES, *(Path(module).name for module in MODULES), *(room(module) for module in MODULES)}
+    assert len(names) > 20
+    assert [name for name in names if name not in there and f"def {name}(" not in sources] == []
+
+
 def test_no_modules_import_each_other() -> None:
     left = {module: imported_modules(module) - {module} for module in MODULES}
     while ground := [module for module, wanted in left.items() if not wanted & left.keys()]:
