@@ -278,6 +278,7 @@ async def secrets(*, ending: str = "close") -> None:
             peer = await peers.receive()
             await ws.send("private" * 20)
             await ws.ping(b"p")
+            await trio.testing.wait_all_tasks_blocked()  # frames are told of when they have left
             await peer.send(frame(PONG, b"p"), text("a"), text("b"))
             await trio.testing.wait_all_tasks_blocked()
             assert [await ws.receive(), await ws.receive()] == ["a", "b"]

@@ -259,7 +259,8 @@ class LeavesSlowly(Leaving):
 class LeavesAThread(Leaving):
     @classmethod
     async def left(cls, ws: Any) -> None:
-        threading.Thread(target=threading.Event().wait, args=(1,), daemon=True).start()
+        # Longer than the check may take on a loaded machine; later checks see it before and after.
+        threading.Thread(target=threading.Event().wait, args=(60,), daemon=True).start()
 
 
 class Complains(Leaving):
