@@ -86,6 +86,38 @@ async def test_no_more_at_once_than_is_to_wait_to_be_written() -> None:
         writers.turns.serve()
 
 
+async def test_with_little_room_what_is_short_goes_first() -> None:
+    """Long data is not sent in bits, and keeps nothing from its way."""
+    async with trio.open_nursery() as tasks:
+        writers = Writers(3, tasks)
+        connection, (one, two, three) = writers.client.connection, writers.client.streams
+        for stream in (one, two):
+            while connection.send(stream, bytes(65536)):
+                connection.take_output()
+        while connection.send(three, bytes(3)):
+            connection.take_output()
+        await writers.write(three, 50_000)
+        await writers.write(two, 100)
+        await writers.open_window(two.id, 60_000)
+        await writers.open_window(0, 1000)
+        assert writers.written == [(two.id, 100)]
+        await writers.open_window(0, 60_000)
+        assert writers.written[1:] > [(three.id, 2048)]
+
+
+async def test_long_data_waits_for_room_that_is_worth_a_frame() -> None:
+    async with trio.open_nursery() as tasks:
+        writers = Writers(1, tasks)
+        connection, [stream] = writers.client.connection, writers.client.streams
+        while connection.send(stream, bytes(65535)):
+            connection.take_output()
+        await writers.write(stream, 30_000)
+        await writers.open_window(0, 1000)
+        assert not writers.written
+        await writers.open_window(0, 1100)
+        assert writers.written == [(stream.id, 2100)]
+
+
 async def test_a_window_that_is_still_used_up_serves_nobody() -> None:
     async with trio.open_nursery() as tasks:
         writers = Writers(1, tasks)

@@ -24,6 +24,9 @@ _TABLE = 4096
 _MAX_HEADER_LIST = 65536
 # A server that hands its window back when half of it is used must see that half used, rounded either way.
 _SLACK = 1024
+# Less than this of longer data is not sent as the connection's window has no more: many would send ever less, and a frame
+# costs as much with little in it as with much.
+_WORTH = 2048
 
 
 class Sending:
@@ -64,6 +67,11 @@ class Sending:
         """No stream can send anything now."""
         return self._window <= 0 or len(self._output) > HIGH_OUTPUT
 
+    @property
+    def longest(self) -> int:
+        """Of data that is longer, no stream can send anything now."""
+        return self._window if self._window < _WORTH else f.MAX_WINDOW
+
     def is_used_up(self, stream: Stream) -> bool:
         """The stream's own window has nothing left."""
         return self._initial_window <= stream.sent
@@ -100,7 +108,7 @@ class Sending:
             return 0
         room = min(self._initial_window - stream.sent, self._window, _TURN)
         if len(self.streams) > 1:
-            room = min(room, (self._window - max(0, stream.sent) + _SLACK) // 2)
+            room = min(room, (self._window - max(0, stream.sent) + _SLACK) // 2 + _WORTH)
         return room
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
@@ -108,7 +116,7 @@ class Sending:
         if stream.forgotten:
             return 0
         count = min(len(data), self.room(stream))
-        if count <= 0:
+        if count <= 0 or (count < min(len(data), _WORTH) and count < self._initial_window - stream.sent):
             return 0
         stream.sent += count
         self._window -= count

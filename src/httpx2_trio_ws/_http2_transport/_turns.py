@@ -62,6 +62,8 @@ class Turns:
         for turn in tuple(self._waiting):
             if http2.is_blocked:
                 return
+            if len(turn.data) > http2.longest:
+                continue
             turn.written = http2.send(turn.stream, turn.data)
             if turn.written:
                 del self._waiting[turn]
