@@ -27,7 +27,7 @@ CASES = math.prod([len(mark.args[1]) for mark in MARKS])
     [
         f"{sum(OF_KINDS.values()):,} checks on {len(OF_KINDS)} kinds of sessions",
         f"\n{CHECKS} checks say what a session does",
-        *(f"\n| {name} | {count} | " for name, count in OF_KINDS.items()),
+        *(f"\n| {name} | {count} |\n" for name, count in OF_KINDS.items()),
         f"{len(SCENARIOS)} scenarios in {SCRIPTS} scripts",
         f"| {CASES} cases |",
         f"\n{OPERATIONS} operations, from opening to leaving the block",
