@@ -185,6 +185,21 @@ class Run:
 
         self._start(calls)
 
+    async def receive_in_parts(self, count: int) -> None:
+        async def one() -> str | bytes:
+            async with self.ws.receive_stream() as message:
+                # Once it is entered, the rest would be skipped, which the model knows nothing of.
+                with trio.CancelScope(shield=True):
+                    parts: list[Any] = [part async for part in message]
+            whole: str | bytes = ("" if message.kind == "text" else b"").join(parts)
+            return whole
+
+        async def calls(scope: trio.CancelScope) -> None:
+            for _ in range(count):
+                await self._make(scope, "receive", one)
+
+        self._start(calls)
+
     async def ping(self, *, wait: bool) -> None:
         async def calls(scope: trio.CancelScope) -> None:
             began = trio.current_time()

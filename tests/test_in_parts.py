@@ -153,6 +153,39 @@ async def test_reading_pauses_and_goes_on() -> None:
         assert await ws.receive() == "next"
 
 
+async def test_reading_goes_on_when_a_message_is_left() -> None:
+    async with memory_session(close_timeout_seconds=0, stream_large_messages=True) as (ws, peer):
+        await peer.send(frame(BINARY, bytes(2**20 + 1), fin=False), frame(CONTINUATION, bytes(2**20)), text("next"))
+        async with ws.receive_stream():
+            await still()
+        assert await ws.receive() == "next"
+
+
+async def test_reading_goes_on_when_whole_messages_are_taken_in_parts() -> None:
+    async with memory_session(close_timeout_seconds=0, queue_size=2) as (ws, peer):
+        await peer.send(*(text(str(number)) for number in range(8)))
+        await still()
+        for number in range(8):
+            async with ws.receive_stream() as message:
+                assert [part async for part in message] == [str(number)]
+
+
+async def test_who_waits_for_a_part_is_told_of_the_end(nursery: trio.Nursery) -> None:
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        await peer.send(frame(TEXT, b"begun", fin=False))
+
+        async def receive() -> None:
+            async with ws.receive_stream() as message:
+                assert await anext(message) == "begun"
+                with pytest.raises(WebSocketDisconnect):
+                    await anext(message)
+
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(receive)
+            await still()
+            await peer.send(close_frame(1000))
+
+
 async def test_short_messages_leave_in_one_frame() -> None:
     async with memory_session(close_timeout_seconds=0) as (ws, peer):
         for parts in ([], ["short"], ["in ", "parts"]):
@@ -323,7 +356,7 @@ async def test_real_messages_both_ways_without_a_limit(client: httpx2.AsyncClien
             async with ws.receive_stream() as received:
                 assert received.kind == kind
                 parts: list[Any] = [part async for part in received]
-                assert type(part)().join(parts) == part * 500  # type: ignore[arg-type]
+                assert type(part)().join(parts) == part * 500
 
 
 async def test_what_wrong_use_is_told() -> None:

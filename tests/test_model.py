@@ -9,8 +9,8 @@ Settings and the scheduler's choices are drawn, too. The model (:mod:`.promises`
   session has ended only ``close()`` and ``wait_closed()`` still wait. Each step has a deadline, and so has the whole.
 - **Sending.** The peer meets whole messages, in the order of the calls, none twice and none missing in between; what
   was sent before a close is flushed; only pongs follow our close frame. What is unsent is bounded.
-- **Receiving.** Messages are received in the order of the calls of ``receive()``, across tasks, whatever is cancelled
-  meanwhile: none lost, none twice, none after an error. What had arrived before an end is received before it, and
+- **Receiving.** Messages are received in the order of the calls of ``receive()``, whole or in parts, across tasks, whatever
+  is cancelled meanwhile: none lost, none twice, none after an error. What had arrived before an end is received before it, and
   nothing after a close of our own. What is queued is bounded, apart from a message for each receiver cancelled.
 - **Control frames.** Pings are answered in order, a close frame with its code, a violation with the code for it; a ping
   returns a round trip if and only if the peer answered.
@@ -55,7 +55,7 @@ kinds = st.sampled_from(["text", "binary"])
 few = st.sampled_from([1, 1, 2, 5])
 many = st.sampled_from([1, 1, 2, 40])
 send = step("send", kind=kinds, size=st.sampled_from([1, 300, 5_000, 70_001]), count=many)
-receive = step("receive", count=many)
+receive = st.one_of(step("receive", count=many), step("receive", count=many), step("receive_in_parts", count=few))
 ping = step("ping", wait=st.booleans())
 cancel = step("cancel", which=st.integers(0, 3), turns=st.integers(0, 5))
 peer_says = step(

@@ -225,8 +225,8 @@ class Inbox:
         """The turn of a message that was taken in parts is over. What has not come of it yet is skipped when it does."""
         incoming.skip()
         turn, self._taken, self._owner, self._more = self._taken, None, None, None
-        if turn is not None:
-            self._leave(turn)
+        assert turn is not None
+        self._leave(turn)
         if self.is_paused:
             self.taken()
 

@@ -121,12 +121,13 @@ class SendingInParts(FrameQueue):
         """Nothing more will be added. False, if something has been: only the session's end is left."""
         with self.lock:
             self._turns = deque(sender for sender in self._turns if sender.outgoing is not outgoing)
+            if self._outgoing is outgoing:
+                self._owner = None
             if outgoing.begun:
                 outgoing.drop()
                 return False
             if self._outgoing is outgoing:
                 self._outgoing = None
-                self._owner = None
             self._ask()
             return True
 
