@@ -330,3 +330,39 @@ def test_a_stream_that_goes_on_reading_is_read_through(loop: str, monkeypatch: p
 
 def test_of_a_stream_that_is_not_known_it_is_not_said_that_it_is_paused() -> None:
     assert not is_paused(object())
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_reading_in_a_task_that_is_cancelled_loses_nothing(cancelled: bool) -> None:
+    """The loop has read, and the task has not had its turn yet."""
+
+    async def main() -> None:
+        taken: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            taken.append(data)
+            return b"".join(taken) != b"ab"
+
+        with listening() as (address, accept):
+            accepting = Task(lambda: upgrade(accept()))
+            async with httpx2.AsyncClient() as client:
+                headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "k"}
+                request = client.build_request("GET", f"http://{address}/", headers=headers)
+                carrier = LoopCarrier(await client.send(request, stream=True), in_task=True)
+                pumping = asyncio.create_task(carrier.pump(take))
+                await asyncio.sleep(0.05)
+                accepting.result().send(b"a")
+                while not carrier._unread:  # noqa: ASYNC110 (between two turns of the loop)
+                    await asyncio.sleep(0)
+                if cancelled:
+                    pumping.cancel()
+                    with pytest.raises(asyncio.CancelledError):
+                        await pumping
+                    assert taken == []
+                    pumping = asyncio.create_task(carrier.pump(take))
+                accepting.result().send(b"b")
+                await pumping
+                assert b"".join(taken) == b"ab"
+                await carrier.aclose()
+
+    run_real("asyncio", main)
