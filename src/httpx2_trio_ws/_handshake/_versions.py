@@ -177,11 +177,6 @@ def is_accepted(response: httpx2.Response) -> bool:
     return HTTP1.accepts(response.status_code)  # the form in which a client has it, in any version
 
 
-def has_own_connection(response: httpx2.Response) -> bool:
-    """The connection on which an answer came is nobody else's."""
-    return response.http_version.startswith("HTTP/1.")
-
-
 def location(response: httpx2.Response) -> str:
     """Where a redirect leads, as error messages show it. It need not be a URL."""
     return shown_text(response.headers["location"])
