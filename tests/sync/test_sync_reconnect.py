@@ -192,6 +192,21 @@ def test_stop_closes_the_open_session(client: httpx2.Client) -> None:
     assert not readers()
 
 
+def test_a_code_that_may_not_be_sent_stops_nothing(client: httpx2.Client) -> None:
+    with serve("stay") as url:
+        loop = reconnect(client, url)
+        for connection in loop:
+            with connection as ws:
+                assert ws.receive() == "1"
+                with pytest.raises(ValueError, match="999"):
+                    loop.stop(999)
+                with pytest.raises(TypeError, match="a close reason is a str"):
+                    loop.stop(1000, 5)  # type: ignore[arg-type]
+                assert not ws.closed
+                loop.stop(3000)
+        assert ws.closed
+
+
 def test_stop_in_the_block_itself(client: httpx2.Client) -> None:
     with serve("stay") as url:
         loop = reconnect(client, url)
