@@ -60,7 +60,7 @@ class Stream:
         #: The next part; the rest is with the connection, so that it knows how much that is.
         self.parts: deque[Message] = deque()
         #: Takes it, as :attr:`Inbox.oldest` does.
-        self.oldest: Iterator[Message] = map(deque.popleft, repeat(self.parts))
+        self.oldest: Iterator[Message] = map(type(self.parts).popleft, repeat(self.parts))
         #: No more parts will come, as it has ended.
         self.ended = False
         #: The thread waits for a part.
