@@ -156,7 +156,9 @@ class Inbox:
         Always a schedule point, also where a message is there: others that ask meanwhile wait behind. Cancelling loses no
         message.
         """
-        turn = self._new_turn()
+        if self._owner is not None:
+            self._refuse_owner()
+        turn = self._runtime.event()
         self.waiters[turn] = None
         self._call()
         try:
@@ -169,10 +171,9 @@ class Inbox:
             del self.waiters[turn]
             self._call()
 
-    def _new_turn(self) -> Event:
-        if self._owner is not None and self._owner == self._runtime.current_task():
+    def _refuse_owner(self) -> None:
+        if self._owner == self._runtime.current_task():
             raise RuntimeError(MISUSED.format("receive_stream()"))
-        return self._runtime.event()
 
     async def wait_in_parts(self, owner: object) -> Message | Incoming | None:
         """As :meth:`wait_message`; but if the next message is not all there, it is returned to be taken as it arrives.
@@ -182,7 +183,9 @@ class Inbox:
         Args:
             owner: the task, if it is the only one that may call this; else ``None``.
         """
-        turn = self._new_turn()
+        if self._owner is not None:
+            self._refuse_owner()
+        turn = self._runtime.event()
         self._in_parts = True
         self.waiters[turn] = None
         self._streams.add(turn)
