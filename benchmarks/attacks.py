@@ -152,6 +152,7 @@ def measure(contender: str, attack: str) -> Row:
                 now = time.thread_time()
                 longest, last = max(longest, now - last), now
 
+        result = ""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch)
             await anyio.sleep(0.01)

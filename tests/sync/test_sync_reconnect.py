@@ -193,6 +193,7 @@ def test_stop_closes_the_open_session(client: httpx2.Client) -> None:
 
 
 def test_a_code_that_may_not_be_sent_stops_nothing(client: httpx2.Client) -> None:
+    ws: Any = None
     with serve("stay") as url:
         loop = reconnect(client, url)
         for connection in loop:
