@@ -44,7 +44,7 @@ class ByteTunnel:
         self._closed = False
         # The message that is being received, as it arrives; a part of it, and how much of that has been handed out.
         self._message: MessageReader | None = None
-        self._part = b""
+        self._part: bytes = b""
         self._taken = 0
         self._end: WebSocketNetworkError | WebSocketProtocolError | None = None
         session._connection.streams_large = True

@@ -184,13 +184,14 @@ class MessageReader(ReadingBlock):
         engine, inbox = session._engine, session._engine.inbox
         while (incoming := self._incoming) is not None:
             part = incoming.take()
-            if incoming.ended:
+            ended = incoming.ended
+            if ended:
                 self._end()
             elif part and inbox.is_paused:
                 inbox.taken()
             if part:
                 return part
-            if self._incoming is not None:
+            if not ended:
                 if engine.life.receiving is not None:
                     engine.raise_ended(engine.life.receiving)
                 session._new_turn()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -127,19 +128,31 @@ async def the_rest_of_a_message_is_skipped_when_its_block_is_left(maker: Session
             equal(await ws.receive(), "next", "the message after it")
 
 
+async def _drops(peer: Any) -> None:
+    await peer.drop()
+
+
+async def _closes(peer: Any) -> None:
+    await peer.close(1000)
+
+
+async def _begins_another(peer: Any) -> None:
+    await peer.send_frame(Opcode.TEXT, b"inside")
+
+
 @check("parts")
 async def a_message_that_is_cut_off_does_not_end(maker: SessionMaker) -> None:
     for end, kind in (
-        (lambda peer: peer.drop(), WebSocketNetworkError),
-        (lambda peer: peer.close(1000), WebSocketDisconnect),
-        (lambda peer: peer.send_frame(Opcode.TEXT, b"inside"), WebSocketProtocolError),
+        (_drops, WebSocketNetworkError),
+        (_closes, WebSocketDisconnect),
+        (_begins_another, WebSocketProtocolError),
     ):
         with leaves():
             async with stage(maker) as (ws, peer):
                 await peer.send_frame(Opcode.TEXT, b"begun", fin=False)
                 async with ws.receive_stream() as message:
                     equal(await message.__anext__(), "begun", "the part that came")
-                    async with beside(lambda end=end, peer=peer: end(peer)):  # type: ignore[misc]
+                    async with beside(partial(end, peer)):
                         with raises(kind):
                             await message.__anext__()
                         with raises(kind):
