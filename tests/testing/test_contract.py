@@ -43,7 +43,7 @@ def test_there_are_many_checks_each_with_a_name_of_its_own() -> None:
     assert len(CHECKS) == len(session_checks()) > 200
     assert {check.group for check in session_checks()} == {
         *("cancelling", "closing", "failures", "keepalive", "limits", "nothing_left"),
-        *("pings", "receiving", "sending", "state", "turns", "wrong_use"),
+        *("pings", "receiving", "receiving_in_parts", "sending", "sending_in_parts", "state", "turns", "wrong_use"),
     }
 
 
