@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+import trio
 
-from httpx2_trio_ws import OpenOptions, WebSocketUpgradeError, open_websocket
+from httpx2_trio_ws import OpenOptions, WebSocketUpgradeError, open_websocket, sync
 
 from .handshake_support import Request, new_client, one_connection, response, site, switch
 
@@ -227,3 +228,29 @@ async def test_event_hooks_see_each_round_trip() -> None:
         open_websocket(client, server.url, auth=httpx2.DigestAuth("u", "p")),
     ):
         assert seen == [401, 101]
+
+
+def test_a_client_that_sends_nothing() -> None:
+    """It is a subclass's right. No flow has been begun then."""
+
+    class Closed(httpx2.AsyncClient):
+        async def send(self, *args: Any, **kwargs: Any) -> httpx2.Response:
+            raise RuntimeError("not on Sundays")
+
+    class SyncClosed(httpx2.Client):
+        def send(self, *args: Any, **kwargs: Any) -> httpx2.Response:
+            raise RuntimeError("not on Sundays")
+
+    async def main() -> None:
+        async with Closed() as client:
+            with pytest.raises(RuntimeError, match="not on Sundays"):
+                async with open_websocket(client, "ws://127.0.0.1:1"):
+                    pass
+
+    trio.run(main)
+    with (
+        SyncClosed() as client,
+        pytest.raises(RuntimeError, match="not on Sundays"),
+        sync.open_websocket(client, "ws://127.0.0.1:1"),
+    ):
+        pass

@@ -32,6 +32,7 @@ CALLS: dict[str, Callable[[WebSocketSession], Awaitable[object]]] = {
     "close": lambda ws: ws.close(),
     "send": lambda ws: ws.send("no"),
     "send_json": lambda ws: ws.send_json("no"),
+    "wait_room": lambda ws: ws._wait_room(),
 }
 WRONG = r"lives on another event loop, or in another thread: its calls are made there"
 

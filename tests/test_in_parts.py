@@ -377,3 +377,23 @@ async def test_what_wrong_use_is_told() -> None:
                 await ws.receive()
         await peer.send(frame(0), text("b"))
         assert await ws.receive() == "b"
+
+
+async def test_the_session_ends_while_a_message_waits_for_its_turn(nursery: trio.Nursery) -> None:
+    async with memory_session(close_timeout_seconds=0) as (ws, _):
+        raised: list[BaseException] = []
+
+        async def second() -> None:
+            with pytest.raises(WebSocketClosedError) as caught:
+                async with ws.send_stream("text"):
+                    raise AssertionError("it never has its turn")
+            raised.append(caught.value)
+
+        with pytest.raises(WebSocketClosedError):
+            async with ws.send_stream("text") as message:
+                await message.send("begun")
+                nursery.start_soon(second)
+                await still()
+                await ws.aclose()
+        await still()
+        assert len(raised) == 1

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketKeepaliveTimeout, WebSocketNetworkError
+from httpx2_trio_ws._carriers._stream import StreamCarrier
 
 from .memory import CLOSE, PING, PONG, Peer, frame, memory_session, text
 
@@ -136,6 +137,18 @@ async def test_a_program_that_stood_still_does_not_take_its_peer_for_dead(mock_c
             await trio.testing.wait_all_tasks_blocked()
             assert not ws.closed
             assert ws.latency == pytest.approx(100)
+
+
+async def test_bytes_that_lie_unread_are_a_sign_of_life(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the loop was busy for so long that the clock strikes before they are read."""
+    start = trio.current_time()
+    monkeypatch.setattr(StreamCarrier, "has_unread", property(lambda _: trio.current_time() - start < 100))
+    async with memory_session() as (ws, _):
+        with pytest.raises(WebSocketKeepaliveTimeout):
+            await ws.receive()
+    assert trio.current_time() - start == pytest.approx(120)
 
 
 async def test_pings_do_not_pile_up_before_a_peer_that_does_not_read(autojump_clock: object) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -24,7 +26,7 @@ import uvloop
 from httpx2_trio_ws import WebSocketNetworkError
 from httpx2_trio_ws._carriers import _beneath
 from httpx2_trio_ws._carriers._asyncio import TLSLoopCarrier
-from httpx2_trio_ws._carriers._base import LARGE_READ, READ_SIZE
+from httpx2_trio_ws._carriers._base import LARGE_READ, READ_SIZE, CarrierError
 from httpx2_trio_ws._carriers._trio import TLSCarrier
 from httpx2_trio_ws.anyio import open_websocket
 
@@ -317,7 +319,11 @@ def test_a_record_that_was_tampered_with(loop: str) -> None:
         with pytest.raises(ExceptionGroup) as caught:
             async with session(url) as ws:
                 assert await ws.receive() == "a"
-                await ws.receive()
+                with pytest.raises(WebSocketNetworkError) as told:
+                    await ws.receive()
+                with pytest.raises(CarrierError):
+                    ws._engine.carrier._records.write(b"x")  # type: ignore[attr-defined]
+                raise told.value
         assert caught.group_contains(WebSocketNetworkError, match="bad record mac")
 
     with tls_server(script, server_context()) as url:
@@ -412,6 +418,48 @@ def _until(process: subprocess.Popen[bytes], wanted: bytes) -> bytes:
         assert byte, printed
         printed += byte
     return printed
+
+
+@each_loop
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs OpenSSL's command")
+def test_what_is_sent_while_new_keys_are_made_waits_for_them(loop: str, tmp_path: Path) -> None:
+    """In TLS 1.2, the peer may be slow to answer; nothing can be encrypted before it has."""
+
+    async def main() -> None:
+        with s_server(tmp_path, "-tls1_2", "-msg") as (process, url):
+            assert process.stdin is not None
+            say = process.stdin.write
+            async with anyio.create_task_group() as tasks:
+
+                async def serve() -> None:
+                    head = await anyio.to_thread.run_sync(_until, process, b"\r\n\r\n")
+                    say(switching(re.findall(rb"(?i)websocket-key: (\S+)", head)[0].decode()))
+
+                tasks.start_soon(serve)
+                async with (
+                    httpx2.AsyncClient(verify=client_context()) as client,
+                    open_websocket(client, url, compression=None, close_timeout_seconds=0.1) as ws,
+                ):
+                    say(b"r\n")
+                    _until(
+                        process, b"HelloRequest"
+                    )  # the loop stands still: it has not been read when the server stops
+                    time.sleep(0.1)  # noqa: ASYNC251 (nor had it been sent, when that was printed)
+                    process.send_signal(signal.SIGSTOP)
+                    with anyio.move_on_after(0.2):
+                        await ws.receive()
+                    with anyio.move_on_after(0.2) as sending:
+                        await ws.send("later")
+                    assert sending.cancelled_caught
+                    assert ws.statistics().unsent_bytes > 0
+                    process.send_signal(signal.SIGCONT)
+                    with anyio.fail_after(10):
+                        while ws.statistics().unsent_bytes:  # noqa: ASYNC110 (there is no event for it)
+                            await anyio.sleep(0.01)
+                    say(text("answer\n"))
+                    assert await ws.receive() == "answer\n"
+
+    run(loop, main)
 
 
 @each_loop

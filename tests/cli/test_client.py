@@ -86,6 +86,14 @@ def test_forms(output: str, printed: bytes, capfdbinary: pytest.CaptureFixture[b
     assert capfdbinary.readouterr().out == printed
 
 
+def test_a_message_that_is_piped_through(
+    base: str, stdin: Callable[[bytes], None], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    stdin(b"piped " * 10_000)
+    assert main(f"{base}/echo", "--input", "binary", "--output", "raw") == 0
+    assert capfdbinary.readouterr().out == b"piped " * 10_000
+
+
 @pytest.mark.usefixtures("stdin")
 def test_ndjson(capfd: Capture) -> None:
     with websocket_server(send_both) as url:

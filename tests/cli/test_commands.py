@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from httpx2_trio_ws import __main__
 
-from .support import websocket_server
+from .support import raw_server, websocket_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +69,14 @@ def test_what_cannot_be_done_is_not_sent(line: str, told: str, terminal: Pair) -
     assert told in shown
     assert received == ["still here"]
     assert (status, closed[0]) == (0, 1000)
+
+
+def test_the_connection_is_lost_while_a_file_is_sent(terminal: Pair, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(20_000_000))
+    with raw_server(lambda connection: connection.recv(65536)) as url:
+        terminal.type(f"/binary @{tmp_path}/file\n".encode())
+        assert __main__.main([url, "--plain"]) == 5
+    assert "not sent" not in terminal.seen().decode()
 
 
 def test_text_that_is_not_utf_8(terminal: Pair, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from httpx2_trio_ws import (
     WebSocketException,
     WebSocketNetworkError,
 )
+from httpx2_trio_ws._multiplexing._jobs import Answer
 from tests.asgi.support import both_loops
 from tests.virtual_time import VIRTUAL, run_virtual
 
@@ -246,3 +247,14 @@ async def test_what_it_tells_of_itself() -> None:
         assert repr(feed) == "<Subscription 'a' (left)>"
         await mux.aclose()
         assert repr(mux) == "<Multiplexer (over; 0 requests, 0 subscriptions)>"
+
+
+def test_what_has_been_told_is_not_undone() -> None:
+    """The session ends and then the multiplexer, before the task that asked has run again."""
+    answer: Answer[object] = Answer()
+    answer.fail(ValueError("before it was sent"))
+    answer.begin(object(), anyio.Event())
+    first = ValueError("first")
+    answer.fail(first)
+    answer.fail(ValueError("second"))
+    assert answer.error is first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from httpx2_trio_ws import WebSocketClosedError
@@ -60,5 +62,26 @@ def test_receiving(loop: str) -> None:
                     step += 1
                     await ws.send("two")
                     assert [await ws.receive() for _ in range(2 - len(entered))] == ["one", "two"][len(entered) :]
+
+    run_real(loop, main)
+
+
+@pytest.mark.parametrize("loop", REAL_LOOPS)
+def test_a_task_that_goes_on_after_its_cancellation(loop: str) -> None:
+    async def main() -> None:
+        async with server() as (client, url), open_websocket(client, url) as ws:
+
+            async def go_on() -> str | bytes:
+                with pytest.raises(asyncio.CancelledError):
+                    await asyncio.sleep(60)
+                async with ws.send_stream("text") as message:
+                    await message.send("still ")
+                    await message.send("here")
+                return await ws.receive()
+
+            task = asyncio.ensure_future(go_on())
+            await asyncio.sleep(0)
+            task.cancel()
+            assert await task == "still here"
 
     run_real(loop, main)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from httpx2_trio_ws import CloseCode, WebSocketException
+from httpx2_trio_ws import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -149,8 +149,6 @@ class Commands:
                     finally:
                         progress.end()
         except OSError as exc:
-            if isinstance(exc, WebSocketException):
-                raise
             raise WrongCommand(f"not sent: {path}: {exc.strerror or exc}") from None
 
     # -- the session -------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -76,19 +75,20 @@ class Multiplexing(AbstractAsyncContextManager[M, "bool | None"]):
         self._entered = True
         self._manager = self._runtime.open_nursery()
         nursery = await self._manager.__aenter__()
+        interrupted: BaseException | None = None
         try:
             nursery.start_soon(self._follow)
             nursery.start_soon(self._subscribe)
             await self._begun.wait()
-        except BaseException:
-            await self._leave(sys.exception())
-            raise
-        if self._not_opened is not None:
-            await self._leave(None)
+        except BaseException as exc:  # noqa: BLE001 (it is raised by the nursery)
+            interrupted = exc
+        if interrupted is not None or self._not_opened is not None:
             try:
+                await self._leave(interrupted)
+                assert self._not_opened is not None
                 raise self._not_opened
             finally:
-                self._not_opened = None
+                self._not_opened = interrupted = None
         return self._multiplexer
 
     async def __aexit__(

@@ -78,11 +78,6 @@ class Connection(Receiving):
         return int(self._protocol.close_sent is not None), int(self._protocol.close_rcvd is not None)
 
     @property
-    def has_input(self) -> bool:
-        """Bytes were kept only because no more messages were asked for, or one call has done enough."""
-        return self._more
-
-    @property
     def on_written(self) -> Callable[[bytes | memoryview], object] | None:
         """To be called with what has been written, in that order, where somebody listens."""
         return None

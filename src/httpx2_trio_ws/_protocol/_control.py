@@ -87,7 +87,6 @@ class Controlling:
             self.failure = Failure(CloseCode.MESSAGE_TOO_BIG.value, reason)
         elif isinstance(exc, UnicodeDecodeError):
             self.failure = Failure(CloseCode.INVALID_DATA.value, "close reason is not valid UTF-8")
-        elif isinstance(exc, ProtocolError):
-            self.failure = Failure(CloseCode.PROTOCOL_ERROR.value, str(exc))
         else:
-            self.failure = Failure(CloseCode.INTERNAL_ERROR.value, str(exc))
+            code = CloseCode.PROTOCOL_ERROR if isinstance(exc, ProtocolError) else CloseCode.INTERNAL_ERROR
+            self.failure = Failure(code.value, str(exc))

@@ -97,15 +97,8 @@ class AsyncioRuntime(Runtime):
         # anyio's function of this name finds the backend anew at each call, which takes longer than what it does.
         token = anyio.lowlevel.current_token()
         backend: Any = getattr(token, "backend_class", anyio.lowlevel)
-        self._anyio_checkpoint_if_cancelled: Callable[[], Awaitable[object]] = backend.checkpoint_if_cancelled
+        self.checkpoint_if_cancelled = backend.checkpoint_if_cancelled
         loop = asyncio.get_running_loop()
         # uvloop's clock counts in milliseconds and stands still between two turns; time.monotonic() is the same
         # clock, as it is now.
         self.now = loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
-
-    def checkpoint_if_cancelled(self) -> Awaitable[object]:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            # asyncio does not say whether this has been delivered. If it has, one turn is lost, and nothing else.
-            return asyncio.sleep(0)
-        return self._anyio_checkpoint_if_cancelled()
