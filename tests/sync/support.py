@@ -152,8 +152,13 @@ class Peer:
 
     def receive(self) -> Frame:
         """The next frame; EOFError at the end. Half a frame before the end is in the error's text."""
+        frame, fin = self.fragment()
+        assert fin, "the client does not fragment"
+        return frame
+
+    def fragment(self) -> tuple[Frame, bool]:
+        """Likewise a frame, and whether it is the last of its message."""
         first, second = self._exactly(2)
-        assert first & 0x80, "the client does not fragment"
         assert second & 0x80, "the client masks"
         length = second & 0x7F
         if length > 125:
@@ -162,7 +167,7 @@ class Peer:
         masked = self._exactly(length)
         repeated = (key * (length // 4 + 1))[:length]
         payload = int.from_bytes(masked) ^ int.from_bytes(repeated)
-        return Frame(first & 0x0F, payload.to_bytes(length))
+        return Frame(first & 0x0F, payload.to_bytes(length)), bool(first & 0x80)
 
     def frames(self) -> list[Frame]:
         """All frames until the end of the connection, which must come between two frames."""

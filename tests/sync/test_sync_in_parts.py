@@ -1,24 +1,30 @@
-"""Messages in parts, in threads: misuse, timeouts, and Ctrl-C; all else is in the session contract."""
+"""Messages in parts, in threads: the moments that the session contract does not choose, misuse, timeouts, and Ctrl-C."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from httpx2_trio_ws import WebSocketClosedError
+from httpx2_trio_ws import WebSocketClosedError, WebSocketNetworkError, WebSocketProtocolError
+from httpx2_trio_ws._core._life import Life
+from httpx2_trio_ws._protocol import Connection
 from httpx2_trio_ws._sync import _inbox, _sending_in_parts
 from httpx2_trio_ws._sync._waiting import Waiter
-from tests.memory import BINARY, TEXT, frame, text
+from tests.memory import BINARY, CLOSE, TEXT, close_frame, frame, text
 
-from .support import played
+from .support import BIG, LONG, Task, eventually, played
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from httpx2_trio_ws._protocol import Outgoing
     from httpx2_trio_ws.sync import SyncWebSocketSession
 
 CONTINUATION = 0
+
+
+LARGE: Any = {"max_message_size_bytes": 1000, "stream_large_messages": True, "close_timeout_seconds": 0}
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, module: object, *, late: bool = False) -> None:
@@ -37,6 +43,196 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, module: object, *, late: bool =
     else:
         monkeypatch.setattr(_sending_in_parts.Sender, "wait", Interrupted.wait)
         monkeypatch.setattr(_sending_in_parts, "Waiter", Interrupted)
+
+
+def parts_of(ws: SyncWebSocketSession) -> list[str | bytes]:
+    with ws.receive_stream() as message:
+        return list(message)
+
+
+# -- receiving -------------------------------------------------------------------------------------
+
+
+def test_parts_that_come_while_none_is_waited_for() -> None:
+    """What has come by the time of a call is one part; what comes after the message waits for its end."""
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"one ", fin=False))
+        with ws.receive_stream() as message:
+            assert next(message) == "one "
+            stream = ws._inbox._stream
+            assert stream is not None
+            peer.send(frame(CONTINUATION, b"two ", fin=False))
+            eventually(lambda: stream.parts)
+            peer.send(frame(CONTINUATION, b"three ", fin=False))
+            eventually(lambda: stream.incoming.size)
+            assert [next(message), next(message)] == ["two ", "three "]
+            peer.send(frame(CONTINUATION, b"four"), text("next"))
+            receiving = Task(ws.receive)
+            eventually(lambda: ws._inbox._later and ws._inbox._receivers)
+            assert list(message) == ["four"]
+            assert receiving.result() == "next"
+
+
+def test_a_part_that_comes_just_before_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"part", fin=False))
+        with ws.receive_stream() as message:
+            ask = _inbox.Inbox._ask
+
+            def ask_and_see(inbox: _inbox.Inbox) -> None:
+                ask(inbox)
+                eventually(lambda: inbox._stream is None or inbox._stream.parts)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(_inbox.Inbox, "_ask", ask_and_see)
+                peer.send(frame(CONTINUATION, b"s"))
+                assert "".join(map(str, message)) == "parts"
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_message_of_which_nobody_took_anything_is_whole_again(ended: bool) -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"wh", fin=False))
+        with ws.receive_stream():
+            stream = ws._inbox._stream
+            assert stream is not None
+            if ended:
+                peer.send(frame(CONTINUATION, b"ole"), text("next"))
+                eventually(lambda: stream.incoming.ended)
+        if not ended:
+            peer.send(frame(CONTINUATION, b"ole"), text("next"))
+        assert [ws.receive(LONG), ws.receive(LONG)] == ["whole", "next"]
+
+
+def test_a_message_in_fragments_that_comes_as_the_thread_that_waits_gives_up() -> None:
+    """The reader was told that it is wanted in parts, and finds nobody; so it is received whole."""
+    connection = Connection()
+
+    def look() -> None:
+        assert inbox.look()
+
+    inbox = _inbox.Inbox(4, look, Life(5), connection)
+    with pytest.raises(TimeoutError):
+        inbox.wait_in_parts(0)
+    assert connection.wanted
+    came = frame(TEXT, b"in ", fin=False) + frame(CONTINUATION, b"parts") + text("next")
+    for data in (came, b""):
+        inbox.put(connection.receive_data(data))
+        look()
+    assert [inbox.wait(0), inbox.wait(0)] == ["in parts", "next"]
+
+
+def test_a_large_message_that_is_wanted_whole() -> None:
+    with played(**LARGE) as (ws, peer):
+        peer.send(text("L" * 5000))
+        with pytest.raises(WebSocketProtocolError) as raised:
+            ws.receive(LONG)
+        assert raised.value.code == 1009
+        assert peer.receive() == (CLOSE, close_frame(1009, raised.value.reason)[2:])
+
+
+def test_a_large_message_that_was_cut_off_before_anyone_took_it() -> None:
+    """What had come is handed out, and then the end is told, there and by every later call."""
+    with played(**LARGE) as (ws, peer):
+        peer.send(text("L" * 5000)[:3000])
+        peer.socket.close()
+        eventually(lambda: ws._inbox.error)
+        with ws.receive_stream() as message:
+            assert len(next(message)) > 2000
+            with pytest.raises(WebSocketNetworkError):
+                next(message)
+        with pytest.raises(WebSocketNetworkError):
+            ws.receive_stream().__enter__()
+
+
+def test_a_message_that_is_cut_off_while_a_part_is_waited_for() -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"begun", fin=False))
+        with ws.receive_stream() as message:
+            assert next(message) == "begun"
+            peer.begin(peer.socket.close)
+            with pytest.raises(WebSocketNetworkError):
+                next(message)
+
+
+def test_closing_while_one_thread_has_a_message_and_another_waits_for_the_next() -> None:
+    with played(**LARGE) as (ws, peer):
+        peer.send(frame(TEXT, b"begun, ", fin=False))
+        with ws.receive_stream() as message:
+            peer.send(frame(CONTINUATION, b"ended"), frame(BINARY, bytes(5000))[:3000])
+            receiving = Task(parts_of, ws)
+            eventually(lambda: ws._inbox._receivers and ws._engine.connection.incoming is not None)
+            incoming = ws._engine.connection.incoming
+            eventually(lambda: incoming is not None and incoming.large)
+            ws.close()
+            with pytest.raises(WebSocketClosedError):
+                next(message)
+        with pytest.raises(WebSocketClosedError):
+            receiving.result()
+
+
+def test_a_message_that_is_there_is_one_part() -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(text("whole"), frame(BINARY), text("next"))
+        eventually(lambda: ws.statistics().queued_messages == 3)
+        assert [parts_of(ws), parts_of(ws)] == [["whole"], []]
+        assert ws.receive(LONG) == "next"
+
+
+def test_what_comes_after_a_message_in_parts_is_bounded() -> None:
+    """Reading pauses, and goes on when the block has been left."""
+    with played(queue_size=2, compression=None, close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"begun", fin=False))
+        with ws.receive_stream() as message:
+            assert next(message) == "begun"
+            peer.send(frame(CONTINUATION), *(text(str(number)) for number in range(9)))
+            eventually(lambda: ws._engine._paused)
+            assert len(ws._inbox._later) == 2
+        assert [ws.receive(LONG) for _ in range(9)] == [str(number) for number in range(9)]
+
+
+# -- sending ---------------------------------------------------------------------------------------
+
+
+def test_parts_wait_for_room() -> None:
+    """None of them is lost, nor is one that is empty sent."""
+    with played(small=True, compression=None, close_timeout_seconds=0) as (ws, peer):
+
+        def send() -> None:
+            with ws.send_stream("binary") as message:
+                message.send(b"")
+                for _ in range(BIG // 10_000):
+                    message.send(bytes(10_000))
+
+        sending = Task(send)
+        eventually(lambda: ws._outbox._room)
+        size = 0
+        while size < BIG:
+            size += len(peer.fragment()[0].payload)
+        sending.result()
+        assert size == BIG
+
+
+def test_a_session_that_ends_inside_a_message_or_before_it() -> None:
+    with played(close_timeout_seconds=0) as (ws, _):
+        with pytest.raises(WebSocketClosedError), ws.send_stream("text") as message:
+            message.send("begun")
+            ws.close()
+            with pytest.raises(WebSocketClosedError):
+                message.send("too late")
+        with pytest.raises(WebSocketClosedError):
+            ws.send_stream("text").__enter__()
+
+
+def test_an_error_before_the_first_part() -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        with pytest.raises(ZeroDivisionError), ws.send_stream("text"):
+            raise ZeroDivisionError
+        ws.send("next")
+        assert peer.receive() == (TEXT, b"next")
+
+
+# -- misuse, and calls that end early --------------------------------------------------------------
 
 
 def test_a_thread_does_not_wait_for_itself() -> None:
@@ -96,6 +292,50 @@ def test_ctrl_c_where_a_part_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
             assert list(message) == [b"two"]
 
 
+@pytest.mark.parametrize("taken", [False, True])
+def test_ctrl_c_where_a_part_is_taken(monkeypatch: pytest.MonkeyPatch, taken: bool) -> None:
+    """A part that the call had taken is put back."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"one ", fin=False))
+        with ws.receive_stream() as message:
+            stream = ws._inbox._stream
+            assert stream is not None
+            if taken:
+                assert next(message) == "one "
+                peer.send(frame(CONTINUATION, b"two", fin=False))
+                eventually(lambda: stream.parts)
+            with monkeypatch.context() as patch:
+                patch.setattr(_inbox.Inbox, "_ask", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    next(message)
+            assert next(message) == ("two" if taken else "one ")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_where_a_message_ends(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """It does not hold up those after it."""
+    leave = _inbox.Inbox.leave
+
+    def interrupt(inbox: _inbox.Inbox, stream: _inbox.Stream) -> None:
+        monkeypatch.undo()
+        if late:
+            leave(inbox, stream)
+        raise KeyboardInterrupt
+
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(frame(TEXT, b"mess", fin=False))
+        with pytest.raises(KeyboardInterrupt), ws.receive_stream() as message:
+            peer.send(frame(CONTINUATION, b"age"), text("next"))
+            monkeypatch.setattr(_inbox.Inbox, "leave", interrupt)
+            for _ in message:
+                pass
+        assert ws.receive(LONG) == "next"
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_ctrl_c_where_a_turn_is_waited_for(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
     with played(close_timeout_seconds=0) as (ws, peer):
@@ -112,10 +352,15 @@ def broken_off(ws: SyncWebSocketSession) -> None:
             ws.send("next")
 
 
-def test_ctrl_c_where_a_message_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    with played(close_timeout_seconds=0) as (ws, _):
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_where_a_message_is_completed(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """It is broken off, unless it was complete by then."""
+    with played(compression=None, close_timeout_seconds=0) as (ws, peer):
+        complete = ws._outbox.complete
 
-        def interrupt(_: object) -> None:
+        def interrupt(outgoing: Outgoing) -> None:
+            if late:
+                complete(outgoing)
             raise KeyboardInterrupt
 
         def send() -> None:
@@ -125,7 +370,14 @@ def test_ctrl_c_where_a_message_is_completed(monkeypatch: pytest.MonkeyPatch) ->
 
         with pytest.raises(KeyboardInterrupt):
             send()
-        broken_off(ws)
+        if late:
+            ws.send("next")
+            received = b""
+            while not received.endswith(b"next"):
+                received += peer.fragment()[0].payload
+            assert received == b"begunnext"
+        else:
+            broken_off(ws)
 
 
 def test_ctrl_c_in_the_block() -> None:

@@ -15,6 +15,7 @@ or is in the variable.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict, deque
 from itertools import repeat
@@ -210,7 +211,7 @@ class Inbox:
             except IndexError:  # none, or taken by another thread just now
                 if self.error is None:
                     break
-                if next(iter(receivers)).in_parts and self._to_take:
+                if next(iter(receivers)).in_parts and self._to_take and not self._life.closed_here:
                     self._give(receivers.popitem(last=False)[0])
                     return
             receivers.popitem(last=False)[0].set()
@@ -242,9 +243,11 @@ class Inbox:
         connection = self._connection
         connection.news = False
         self.in_parts = True
+        if self._life.closed_here:
+            return True  # all is dropped
         with self.lock:
-            while self._left:
-                self._return(self._left.pop())
+            if self._left:
+                self._take_back()
             if self._stream is not None and self._stream.asked:
                 self._stream.pour()
             head = next(iter(self._receivers), None) if self._stream is None else None
@@ -267,6 +270,14 @@ class Inbox:
                 return False
             return True
 
+    def _take_back(self) -> None:
+        """Threads have left messages; those that came after them have waited for this."""
+        while self._left:
+            self._return(self._left.pop())
+        self.messages.extend(self._later)
+        self._later.clear()
+        self._hand_out()
+
     def _return(self, stream: Stream) -> None:
         """A thread has left a message. If it has taken nothing of it, it is a whole one again; else, the rest is skipped."""
         connection, incoming = self._connection, stream.incoming
@@ -276,7 +287,6 @@ class Inbox:
             self.messages.appendleft(incoming.take())
         else:
             incoming.held = False
-        self._hand_out()
 
     def next_part(self, stream: Stream) -> Message | None:
         """The next part; ``None`` if there is none: the message has ended, or the session. No part is lost if it raises."""
@@ -284,18 +294,13 @@ class Inbox:
         while True:
             part = None
             try:
-                for part in stream.oldest:  # noqa: B007 (one, in one step)
-                    break
-            except IndexError:
-                pass
-            except BaseException:  # Ctrl-C
-                self._put_part_back(stream, part)
-                raise
-            try:
+                with contextlib.suppress(IndexError):
+                    for part in stream.oldest: break  # fmt: skip  # noqa: B007, E701 (one, in one step)
                 if not stream.ended:
                     self._ask()
             except BaseException:  # Ctrl-C
-                self._put_part_back(stream, part)
+                if part is not None:
+                    stream.parts.appendleft(part)
                 raise
             if part is not None:
                 return part
@@ -307,20 +312,14 @@ class Inbox:
                 more = stream.more = Waiter()
             more.wait()
 
-    def _put_part_back(self, stream: Stream, part: Message | None) -> None:
-        if part is not None:
-            stream.parts.appendleft(part)
-
     def leave(self, stream: Stream) -> None:
-        """The message is over for its thread. What it has not taken is skipped."""
+        """The message is over for its thread. What it has not taken is skipped. Leaving it again does nothing."""
         with self.lock:
             if self._stream is stream:
                 self._stream = None
                 self._left.append(stream)
-                self.messages.extend(self._later)
-                self._later.clear()
-                if stream.asked or self.error is not None:
-                    self._hand_out()  # else, it may be a whole message again, which comes first
+                if self.error is not None and not self._life.closed_here:
+                    self._take_back()  # the reader may be gone, and reads no more
         self._ask()
 
     # -- for the reader ------------------------------------------------------------------------
@@ -337,14 +336,16 @@ class Inbox:
     def put(self, messages: list[Message]) -> None:
         """Hand out ``messages``, and queue those that nobody waits for."""
         with self.lock:
-            (self.messages if self._stream is None else self._later).extend(messages)
+            (self.messages if self._stream is None and not self._left else self._later).extend(messages)
             self._size_at_most += LARGEST * sum(map(len, messages))
             self._hand_out()
 
     def pause(self) -> bool:
         """Reading stops: who takes a message wakes the reader when so few are left. False if they are by now."""
-        self.resume_at = resume_at(self.messages.copy(), self._max_messages)  # others take from it meanwhile
-        if len(self.messages) <= self.resume_at:  # before anyone could know
+        waiting = self.messages.copy()  # others take from it meanwhile
+        waiting.extend(self._later)
+        self.resume_at = resume_at(waiting, self._max_messages)
+        if len(self.messages) + len(self._later) <= self.resume_at:  # before anyone could know
             self.resume_at = -1
         return self.resume_at >= 0
 
@@ -366,11 +367,11 @@ class Inbox:
         self.messages.clear()
         with self.lock:
             self._later.clear()
-            self._connection.streams_large = False
+            self._connection.streams_large = self._connection.wanted = False
             stream, incoming = self._stream, self._connection.incoming
             if stream is not None:
                 stream.parts.clear()
-                stream.ended = False
+                stream.ended, stream.asked = False, True
             if incoming is not None:
                 incoming.counts = False
                 incoming.skip()

@@ -93,8 +93,7 @@ class SyncWebSocketSession(Iterating, SessionState["Engine"]):
         inbox = self._inbox
         message = None
         try:
-            for message in inbox.oldest:  # noqa: B007 (one, in one step)
-                break
+            for message in inbox.oldest: break  # fmt: skip  # noqa: B007, E701 (one, in one step)
             if len(self._messages) <= inbox.resume_at:
                 inbox.taken()
         except IndexError:

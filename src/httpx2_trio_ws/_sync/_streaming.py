@@ -163,9 +163,9 @@ class SyncMessageReader(ReadingBlock):
         return part or b""
 
     def _end(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            self._engine.inbox.leave(stream)
+        if self._stream is not None:
+            self._engine.inbox.leave(self._stream)
+            self._stream = None
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
