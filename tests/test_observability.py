@@ -180,12 +180,14 @@ async def test_a_failure_is_told(autojump_clock: object) -> None:
 
 async def test_one_instrument_for_several_sessions(autojump_clock: object) -> None:
     recorder = Recorder()
+    opened: list[object] = []  # kept, so that each has an id of its own
     async with memory_client() as (client, peers), trio.open_nursery() as nursery:
         for _ in range(3):
             ws = await connect_websocket(nursery, client, "ws://memory", instruments=[recorder])
+            opened.append(ws)
             nursery.start_soon((await peers.receive()).answer_close)
             await ws.aclose()
-    assert len(recorder.sessions) == 3
+    assert recorder.sessions == set(map(id, opened))
     assert [kind for kind, *_ in recorder.told] == ["opened", ">", "<", "closed"] * 3
 
 
