@@ -83,22 +83,29 @@ def test_a_part_that_comes_just_before_it_is_waited_for(monkeypatch: pytest.Monk
                 ask(inbox)
                 eventually(lambda: inbox._stream is None or inbox._stream.parts)
 
-            with monkeypatch.context() as patch:
-                patch.setattr(_inbox.Inbox, "_ask", ask_and_see)
-                peer.send(frame(CONTINUATION, b"s"))
-                assert "".join(map(str, message)) == "parts"
+            monkeypatch.setattr(_inbox.Inbox, "_ask", ask_and_see)
+            peer.send(frame(CONTINUATION, b"s"))
+            assert "".join(map(str, message)) == "parts"
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_message_of_which_nobody_took_anything_is_whole_again(ended: bool) -> None:
+def test_ctrl_c_where_a_message_has_come(monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    """Its block was not entered: it is whole again, and comes before those after it."""
     with played(close_timeout_seconds=0) as (ws, peer):
-        peer.send(frame(TEXT, b"wh", fin=False))
-        with ws.receive_stream():
+
+        def interrupt() -> None:
+            monkeypatch.undo()
             stream = ws._inbox._stream
             assert stream is not None
             if ended:
                 peer.send(frame(CONTINUATION, b"ole"), text("next"))
                 eventually(lambda: stream.incoming.ended)
+            raise KeyboardInterrupt
+
+        peer.send(frame(TEXT, b"wh", fin=False))
+        monkeypatch.setattr(ws._outbox, "calm", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            ws.receive_stream().__enter__()
         if not ended:
             peer.send(frame(CONTINUATION, b"ole"), text("next"))
         assert [ws.receive(LONG), ws.receive(LONG)] == ["whole", "next"]

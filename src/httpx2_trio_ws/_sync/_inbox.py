@@ -56,7 +56,7 @@ class Stream:
         self.incoming = incoming
         #: The thread that takes it; ``None`` if nobody does.
         self.owner: threading.Thread | None = None
-        #: That has asked for a part, so that it is no whole message any more.
+        #: That has asked for a part, or has left it, so that it is no whole message any more.
         self.asked = False
         #: The next part; the rest is with the connection, so that it knows how much that is.
         self.parts: deque[Message] = deque()
@@ -171,9 +171,7 @@ class Inbox:
                 receiver.stream.owner = threading.current_thread()
         except BaseException:
             if not self._give_up(receiver):
-                if receiver.stream is not None:
-                    self.leave(receiver.stream)
-                self.put_back(receiver.message)
+                self.give_back(receiver.message if receiver.stream is None else receiver.stream)
             raise
         if late:
             raise TimeoutError(f"no message came within {seconds} s")
@@ -192,6 +190,13 @@ class Inbox:
         """The thread does not wait any more. False if it did not: it was handed a message, or the end."""
         with self.lock:
             return self._receivers.pop(receiver, receiver) is None  # which is kept for each
+
+    def give_back(self, message: Message | Stream | None) -> None:
+        """Likewise for what :meth:`wait_in_parts` returns: nothing of it has been taken."""
+        if isinstance(message, Stream):
+            self.leave(message)
+        else:
+            self.put_back(message)
 
     def put_back(self, message: Message | None) -> None:
         """Ctrl-C came when the thread had ``message``."""

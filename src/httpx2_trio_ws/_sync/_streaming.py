@@ -123,15 +123,19 @@ class SyncMessageReader(ReadingBlock):
         self._check_new("receive_stream")
         engine = self._engine
         message = engine.inbox.wait_in_parts(self._timeout)
-        engine.outbox.calm()
+        try:
+            engine.outbox.calm()
+            if isinstance(message, Stream):
+                self._stream = message
+                self._kind = message.incoming.kind
+            elif message is not None:
+                self._begin_whole(message)
+        except BaseException:  # Ctrl-C
+            engine.inbox.give_back(message)
+            raise
         if message is None:
             engine.raise_ended(engine.inbox.error)
         self._state = "was entered"
-        if isinstance(message, Stream):
-            self._stream = message
-            self._kind = message.incoming.kind
-        else:
-            self._begin_whole(message)
         return self
 
     def __iter__(self) -> Self:
@@ -164,6 +168,7 @@ class SyncMessageReader(ReadingBlock):
 
     def _end(self) -> None:
         if self._stream is not None:
+            self._stream.asked = True
             self._engine.inbox.leave(self._stream)
             self._stream = None
 

@@ -126,6 +126,12 @@ async def the_rest_of_a_message_is_skipped_when_its_block_is_left(maker: Session
 
         async with beside(send):
             equal(await ws.receive(), "next", "the message after it")
+        await peer.send_frame(Opcode.TEXT, b"not ", fin=False)
+        async with ws.receive_stream():
+            await peer.send_frame(Opcode.CONT, b"taken")
+            await peer.send("next")
+            await settle()
+        equal(await ws.receive(), "next", "the message after one of which nothing was taken")
 
 
 async def _drops(peer: Any) -> None:
