@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -148,3 +149,22 @@ def test_what_strikes_in_the_loops_own_callback_comes_out_of_the_block(
         run(loop, lambda: session(None, play, tls=tls))
     assert time.monotonic() - began < LONG / 2
     assert caught.group_contains(Stop)
+
+
+class Cancelling(Instrument):
+    """Raises asyncio's cancellation, which no task group takes for an error."""
+
+    def session_opened(self, session: Any) -> None:
+        raise asyncio.CancelledError
+
+
+def test_a_cancellation_raised_by_a_hook_comes_out_of_the_opening() -> None:
+    async def main() -> None:
+        with listening() as (address, accept):
+            Task(lambda: upgrade(accept()))
+            async with httpx2.AsyncClient() as client:
+                with pytest.raises(asyncio.CancelledError):
+                    async with open_websocket(client, f"ws://{address}/", instruments=[Cancelling()]):
+                        raise AssertionError("it is not entered")
+
+    asyncio.run(main())

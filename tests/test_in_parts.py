@@ -397,3 +397,21 @@ async def test_the_session_ends_while_a_message_waits_for_its_turn(nursery: trio
                 await ws.aclose()
         await still()
         assert len(raised) == 1
+
+
+async def test_another_task_receives_what_comes_after_it(nursery: trio.Nursery) -> None:
+    async with memory_session(close_timeout_seconds=0) as (ws, peer):
+        received: list[str | bytes] = []
+
+        async def other() -> None:
+            received.append(await ws.receive())
+
+        await peer.send(frame(TEXT, b"be", fin=False))
+        async with ws.receive_stream() as message:
+            assert await anext(message) == "be"
+            nursery.start_soon(other)
+            await still()
+            await peer.send(frame(CONTINUATION, b"gun"), text("next"))
+            assert [part async for part in message] == ["gun"]
+        await still()
+        assert received == ["next"]

@@ -279,6 +279,14 @@ def test_a_bomb_is_inflated_in_steps() -> None:
     assert size + len(incoming.take()) == 2**26
 
 
+def test_a_large_frame_that_cannot_be_inflated() -> None:
+    connection = inflating(None)
+    wire = strategies.wire(0x80 | 0x40 | BINARY, Deflater(Deflate()).message(random.Random(0).randbytes(100_000)))
+    spoilt = wire[:200] + b"\xff" * (len(wire) - 200)
+    assert connection.receive_data(spoilt[:50_000]) == []
+    assert failure_code(connection) == 1002
+
+
 def test_frames_in_parts_are_told_of_and_not_held() -> None:
     told: list[FrameInfo] = []
     connection = ObservedConnection(told.append, lambda _: None, max_message_size=10)

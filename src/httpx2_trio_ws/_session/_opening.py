@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import httpx2
 
@@ -54,8 +54,7 @@ class _Guided(AbstractAsyncContextManager[S]):
             "use `async with open_websocket(...)`, not `with`; sessions for a `with` block are in httpx2_trio_ws.sync"
         )
 
-    def __exit__(self, *exc_info: object) -> NoReturn:
-        raise AssertionError  # it cannot be entered
+    __exit__: Any = __enter__  # a `with` statement asks for it first
 
 
 class OpenSession(_Guided[S]):
@@ -90,8 +89,8 @@ class OpenSession(_Guided[S]):
         try:
             session._engine.watch.opened(session)
         except BaseException as exc:  # pytest.fail() and sys.exit() are none that the watch catches
-            await self.__aexit__(type(exc), exc, exc.__traceback__)
-            raise
+            caught = self.__aexit__(type(exc), exc, exc.__traceback__)
+            raise AssertionError("a nursery raises what it is left with", await caught)  # noqa: B904
         return session
 
     async def __aexit__(
