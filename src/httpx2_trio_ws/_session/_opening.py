@@ -88,7 +88,7 @@ class OpenSession(_Guided[S]):
         loops.start_soon(session._engine.run)
         try:
             session._engine.watch.opened(session)
-        except BaseException as exc:  # pytest.fail() and sys.exit() are none that the watch catches
+        except BaseException as exc:  # noqa: BLE001 (pytest.fail() and sys.exit() are none that the watch catches)
             caught = self.__aexit__(type(exc), exc, exc.__traceback__)
             raise AssertionError("a nursery raises what it is left with", await caught)  # noqa: B904
         return session
