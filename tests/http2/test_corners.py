@@ -26,7 +26,7 @@ from .wire import answer, goaway, rst, settings
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from .scripted import Peer
     from .server import Server, ServerStream
@@ -228,14 +228,20 @@ async def test_a_dial_that_fails_with_what_is_no_transport_error(tls: Contexts) 
     assert errors == 2
 
 
-async def test_a_dial_that_is_refused_is_refused_to_all(tls: Contexts) -> None:
+@pytest.fixture
+def port() -> Generator[int]:
+    """One on which nobody listens, nor can while the test runs."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+async def test_a_dial_that_is_refused_is_refused_to_all(tls: Contexts, port: int) -> None:
     dials: list[str] = []
 
     async def trace(name: str, _: Any) -> None:
         dials.extend([name] if name.endswith("connect_tcp.started") else [])
 
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
     async with client_of(tls[1]) as client, trio.open_nursery() as nursery:
 
         async def one() -> None:
@@ -251,9 +257,7 @@ async def test_a_dial_that_is_refused_is_refused_to_all(tls: Contexts) -> None:
     assert len(dials) == 1
 
 
-async def test_retries(tls: Contexts) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
+async def test_retries(tls: Contexts, port: int) -> None:
     attempts: list[str] = []
 
     async def trace(name: str, _: Any) -> None:
