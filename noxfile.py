@@ -15,8 +15,13 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import nox
+from nox.command import CommandFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
@@ -70,6 +75,25 @@ def install(session: nox.Session, *groups: str) -> None:
     session.install(".", *nox.project.dependency_groups(GROUPS, *groups))
 
 
+def run_tests(session: nox.Session, *arguments: str, coverage: Sequence[str] = (), **options: Any) -> Any:
+    """Run pytest. Tests that fail are run once more, by themselves, and have to pass then; both is shown.
+
+    Many have real peers and real deadlines, and a machine may have other things to do. What they look for, a leak or a hang,
+    is found both times.
+    """
+    cache = Path(session.create_tmp()) / "pytest"
+    failed = cache / "v/cache/lastfailed"
+    failed.unlink(missing_ok=True)
+    command = ("pytest", "-q", "-o", f"cache_dir={cache}", *arguments)
+    try:
+        return session.run(*command, *coverage, **options)
+    except CommandFailed:
+        if not failed.exists():
+            raise
+        session.warn("once more, what has failed")
+        return session.run(*command, "-n", "0", "--last-failed", **options)
+
+
 SPHINX = ["sphinx-build", "-W", "--keep-going", "-n", "-q", "-E", "docs", "docs/_build/html"]
 
 
@@ -82,18 +106,13 @@ def check(session: nox.Session) -> None:
     python = shutil.which("python", path=session.bin) or "python"
     slow = [f"--ignore=tests/{name}" for name in SLOW_TESTS if Path("tests", name).exists()]
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    lanes = [
-        [["pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *slow]],
-        [["mypy", f"--cache-dir={tmp / 'mypy'}"], ["pyright", "--pythonpath", python], SPHINX],
-    ]
-    # One lane for each of two cores. A command's output is shown if it fails.
+    others = [["mypy", f"--cache-dir={tmp / 'mypy'}"], ["pyright", "--pythonpath", python], SPHINX]
+    # Side by side, for two cores. A command's output is shown if it fails.
     with ThreadPoolExecutor() as pool:
-        done = [
-            pool.submit(lambda lane: [session.run(*command, env=env, silent=True) for command in lane], lane)
-            for lane in lanes
-        ]
-    for lane in done:
-        session.log(str(lane.result()[0]).strip().splitlines()[-1])
+        tests = pool.submit(run_tests, session, *AT_ONCE, *slow, env=env, silent=True)
+        rest = pool.submit(lambda: [session.run(*command, env=env, silent=True) for command in others])
+    rest.result()
+    session.log(str(tests.result()).strip().splitlines()[-1])
 
 
 @nox.session
@@ -127,14 +146,14 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     tmp = Path(session.create_tmp())
     env = {"COVERAGE_FILE": str(tmp / "coverage"), "HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    pytest = ("pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *session.posargs)
     # What is left out has sessions of its own.
     left_out = [f"--ignore=tests/{name}" for name in ("hostile", "real", "test_growth.py", "test_soak.py")]
+    arguments = (*AT_ONCE, *session.posargs, *left_out)
     env["CONTRACT_RUNTIMES"] = "trio"
     if session.posargs or session.python != COVERED:
-        session.run(*pytest, *left_out, env=env)
+        run_tests(session, *arguments, env=env)
     else:
-        session.run(*pytest, *left_out, "--cov", "--cov-report=", "--cov-fail-under=0", env=env)
+        run_tests(session, *arguments, coverage=("--cov", "--cov-report=", "--cov-fail-under=0"), env=env)
         session.run("coverage", "report", env=env)
 
 
@@ -146,7 +165,7 @@ def prereleases(session: nox.Session) -> None:
     session.install("--pre", "--upgrade", "anyio", "httpcore2", "httpx2", "trio", "websockets")
     session.run("python", "-c", "import httpx2_trio_ws")  # says what is missing, if anything is
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    session.run("pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}", *(session.posargs or ["tests"]), env=env)
+    run_tests(session, *AT_ONCE, *(session.posargs or ["tests"]), env=env)
 
 
 @nox.session(python=PYTHONS[0], tags=REST)
@@ -157,7 +176,6 @@ def oldest(session: nox.Session) -> None:
     versions.remove(websockets)
     tmp = Path(session.create_tmp())
     env = {"HYPOTHESIS_STORAGE_DIRECTORY": str(tmp / "hypothesis")}
-    pytest = ["pytest", "-q", *AT_ONCE, "-o", f"cache_dir={tmp / 'pytest'}"]
     # Most of the tests' servers need a later websockets. What this project uses of it has tests without servers.
     session.install(".", *versions, *nox.project.dependency_groups(GROUPS, "test"))
     # Left out is what takes long and finds mistakes of ours rather than of a version, and what is run below.
@@ -173,10 +191,10 @@ def oldest(session: nox.Session) -> None:
     ]
     left_out += ["test_every_checkpoint.py", "test_model.py", "test_fuzz_corpus.py"]
     left_out += ["test_feature_matrix.py", "test_migrating.py"]
-    session.run(*pytest, "tests", *(f"--ignore=tests/{name}" for name in left_out), env=env)
+    run_tests(session, *AT_ONCE, "tests", *(f"--ignore=tests/{name}" for name in left_out), env=env)
     session.install(websockets)
     modules = ["tests/protocol", "tests/test_handshake.py", "tests/test_failures.py", "tests/test_docs.py"]
-    session.run(*pytest, *modules, "-k", "not go_deep", env=env)
+    run_tests(session, *AT_ONCE, *modules, "-k", "not go_deep", env=env)
     session.run("python", "-m", "httpx2_trio_ws")
 
 
@@ -184,25 +202,24 @@ def oldest(session: nox.Session) -> None:
 def hostile(session: nox.Session) -> None:
     """Play the table of hostile servers. It has real deadlines, so it runs without coverage's weight."""
     install(session, "test")
-    session.run("pytest", "-o", f"cache_dir={session.create_tmp()}", "tests/hostile", *session.posargs)
+    run_tests(session, "tests/hostile", *session.posargs)
 
 
 @nox.session(tags=REST)
 def contract(session: nox.Session) -> None:
     """Hold the sessions of all event loops, and the blocking one, to the same promises; print a table."""
     install(session, "test")
-    session.run("pytest", "-q", "-o", f"cache_dir={session.create_tmp()}", "tests/contract", *session.posargs)
+    run_tests(session, "tests/contract", *session.posargs)
 
 
 @nox.session(tags=REST)
 def endurance(session: nox.Session) -> None:
     """Open and close many sessions and count what is left; hold some through faults. Both are short here."""
     install(session, "test")
-    cache = f"cache_dir={session.create_tmp()}"
     modules = ["tests/test_growth.py", "tests/test_soak.py"]
     if not session.posargs:
         modules.append("tests/sync/test_sync_interrupts.py")  # one test there does not run under coverage
-    session.run("pytest", "-q", "-o", cache, *modules, *session.posargs)
+    run_tests(session, *modules, *session.posargs)
     if not session.posargs:
         session.run("python", "soak/rounds.py", "--rounds", "100")
 
@@ -256,7 +273,7 @@ def real(session: nox.Session) -> None:
         "PATH": os.pathsep.join([session.bin, REAL_PATH, str(mitmproxy / "bin")]),
     }
     limits = ("-n", "2", "-o", "faulthandler_timeout=170")
-    session.run("pytest", *limits, "-o", f"cache_dir={tmp / 'pytest'}", "tests/real", *session.posargs, env=env)
+    run_tests(session, *limits, "tests/real", *session.posargs, env=env)
 
 
 @nox.session(tags=REST)
@@ -266,9 +283,7 @@ def http2(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "install", "-q", "aethonan", success_codes=range(256))
     install_programs(session, {"haproxy": "haproxy", "nghttpx": "nghttp2-proxy", "node": "nodejs"})
     env = {"REAL_SERVERS": "1", "PATH": os.pathsep.join([session.bin, REAL_PATH])}
-    session.run(
-        "pytest", "-o", f"cache_dir={session.create_tmp()}", "tests/real/test_http2.py", *session.posargs, env=env
-    )
+    run_tests(session, "tests/real/test_http2.py", *session.posargs, env=env)
 
 
 @nox.session
