@@ -26,6 +26,8 @@ from .messages import Checker, Size, build
 from .records import Row
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from httpx2_trio_ws import FrameInfo
 
 INTERVAL, TIMEOUT, OPENING, CLOSING = 5.0, 10.0, 15.0, 5.0
@@ -121,32 +123,27 @@ class Holder:
             await anyio.sleep(rng.expovariate(3))
 
 
+async def round_trips(
+    send: Callable[[Any], Awaitable[object]], receive: Callable[[], Awaitable[object]]
+) -> list[float]:
+    """Seconds of a small round trip, the median, and of a large one."""
+
+    async def seconds(message: str | bytes) -> float:
+        began = time.monotonic()
+        await send(message)
+        await receive()
+        return time.monotonic() - began
+
+    small = [await seconds("x") for _ in range(ROUND_TRIPS)]
+    return [statistics.median(small), await seconds(b"x" * LARGE)]
+
+
 async def beside(client: httpx2.AsyncClient, url: str, verify: ssl.SSLContext | None) -> dict[str, list[float]]:
-    """Seconds of a small round trip, the median, and of a large one: ours, and ``websockets``'."""
-    times: dict[str, list[float]] = {}
+    """Round trips of ours, and of ``websockets``."""
     async with open_websocket(client, url, compression=None) as ws:
-        small = []
-        for _ in range(ROUND_TRIPS):
-            began = time.monotonic()
-            await ws.send("x")
-            await ws.receive()
-            small.append(time.monotonic() - began)
-        began = time.monotonic()
-        await ws.send(b"x" * LARGE)
-        await ws.receive()
-        times["httpx2-trio-ws"] = [statistics.median(small), time.monotonic() - began]
+        ours = await round_trips(ws.send, ws.receive)
     async with connect_on_asyncio(url, ssl=verify, compression=None, ping_interval=None) as other:
-        small = []
-        for _ in range(ROUND_TRIPS):
-            began = time.monotonic()
-            await other.send("x")
-            await other.recv()
-            small.append(time.monotonic() - began)
-        began = time.monotonic()
-        await other.send(b"x" * LARGE)
-        await other.recv()
-        times["websockets"] = [statistics.median(small), time.monotonic() - began]
-    return times
+        return {"httpx2-trio-ws": ours, "websockets": await round_trips(other.send, other.recv)}
 
 
 async def main(url: str, sessions: int, seconds: float, authority: str | None) -> None:

@@ -88,6 +88,14 @@ async def test_the_clock_stops_while_a_slow_consumer_keeps_us_from_reading(autoj
         assert trio.current_time() - start == pytest.approx(2)
 
 
+async def take_slowly(peer: Peer, size: int, *, pause: float, at_most: int) -> None:
+    """So many bytes in all, a few at a time."""
+    taken = 0
+    while taken < size:
+        await trio.sleep(pause)
+        taken += len(await peer.stream.receive_some(at_most))
+
+
 async def test_bytes_that_the_peer_takes_are_a_sign_of_life(autojump_clock: object) -> None:
     """A long send to a slow peer that says nothing meanwhile."""
     async with memory_session(
@@ -95,10 +103,7 @@ async def test_bytes_that_the_peer_takes_are_a_sign_of_life(autojump_clock: obje
     ) as (ws, peer):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ws.send, b"x" * 500_000)
-            taken = 0
-            while taken < 500_000:
-                await trio.sleep(0.9)
-                taken += len(await peer.stream.receive_some(16384))
+            await take_slowly(peer, 500_000, pause=0.9, at_most=16384)
         assert not ws.closed
 
 
@@ -107,10 +112,7 @@ async def test_a_peer_that_takes_little_at_a_time_lives(autojump_clock: object) 
     async with memory_session(stalling=True, close_timeout_seconds=0) as (ws, peer):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ws.send, b"x" * 60_000)
-            taken = 0
-            while taken < 60_000:
-                await trio.sleep(1)
-                taken += len(await peer.stream.receive_some(300))
+            await take_slowly(peer, 60_000, pause=1, at_most=300)
         assert not ws.closed
 
 

@@ -279,9 +279,7 @@ class Session(Iterating, SessionState["Engine"]):
             except CarrierError as exc:
                 engine.write_failed(exc)
                 engine.raise_ended(engine.life.sending)
-            outbox.bytes_sent += written
-            if outbox.tell is not None:
-                outbox.tell(part[:written])
+            outbox.wrote_beside(part, written)
             sent += written
             if written < len(part):
                 rest = b"".join((memoryview(part)[written:], *parts))

@@ -54,9 +54,9 @@ class MessageWriter(PartsBlock):
         engine, outbox = session._engine, session._engine.outbox
         session._new_turn()
         if engine.life.sending is None:
-            await outbox.begin(self._outgoing, session._engine.runtime.current_task())
+            await outbox.begin(self._outgoing, engine.runtime.current_task())
         else:
-            await session._engine.runtime.checkpoint()
+            await engine.runtime.checkpoint()
         if engine.life.sending is not None:
             engine.raise_ended(engine.life.sending)
         self._state = "was entered"
@@ -85,7 +85,7 @@ class MessageWriter(PartsBlock):
                 session._new_turn()
                 await outbox.wait_room()
             else:
-                await session._engine.runtime.checkpoint_if_cancelled()
+                await engine.runtime.checkpoint_if_cancelled()
         finally:
             self._busy = False
         if engine.life.sending is not None:
@@ -98,8 +98,8 @@ class MessageWriter(PartsBlock):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._state = "was left"
-        session, outgoing = self._session, self._outgoing
-        engine, outbox = session._engine, session._engine.outbox
+        engine, outgoing = self._session._engine, self._outgoing
+        outbox = engine.outbox
         if engine.life.sending is not None:
             if exc is None:
                 engine.raise_ended(engine.life.sending)
@@ -107,7 +107,7 @@ class MessageWriter(PartsBlock):
             outbox.complete(outgoing)
         elif outgoing.begun:
             outgoing.drop()
-            is_error = isinstance(exc, Exception) and not session._engine.runtime.is_cancellation(exc)
+            is_error = isinstance(exc, Exception) and not engine.runtime.is_cancellation(exc)
             engine.begin_close(1011 if is_error else 1001, BROKEN_OFF)
         else:
             outbox.withdraw(outgoing)
