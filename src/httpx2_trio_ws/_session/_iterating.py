@@ -10,7 +10,10 @@ from httpx2_trio_ws._core._json import check_loads
 from httpx2_trio_ws._exceptions import QUIET_ENDS, WebSocketDisconnect
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from ._inbox import Inbox
 
 T = TypeVar("T")
 
@@ -21,7 +24,11 @@ class Iterating:
     __slots__ = ()
 
     if TYPE_CHECKING:
+        _inbox: Inbox
+        _messages: deque[str | bytes]
+        _is_cancelled: Callable[[], bool]
 
+        async def _receive(self) -> str | bytes: ...
         async def receive(self) -> str | bytes: ...
         async def receive_text(self) -> str: ...
         async def receive_bytes(self) -> bytes: ...
@@ -51,8 +58,13 @@ class Iterating:
 
     async def __anext__(self) -> str | bytes:
         """The next message. Iteration ends when the peer closes with 1000, 1001 or no code; else as :meth:`receive`."""
+        # As receive(), once more: a coroutine within a coroutine would cost a quarter of a call.
+        inbox = self._inbox
+        if inbox.credit and not self._is_cancelled():
+            inbox.credit -= 1
+            return self._messages.popleft()
         try:
-            return await self.receive()
+            return await self._receive()
         except WebSocketDisconnect as exc:
             if exc.code in QUIET_ENDS:
                 raise StopAsyncIteration from None
