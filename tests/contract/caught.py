@@ -224,6 +224,8 @@ NeverSkips
     the_rest_of_a_message_is_skipped_when_its_block_is_left
 EndsWhatWasCutOff
     a_message_that_is_cut_off_does_not_end closing_ends_a_message_that_is_received
+HandsOutAfterClosing
+    closing_discards_what_was_not_taken_of_a_message
 RefusesLargeMessagesAtOnce
     a_large_message_that_is_wanted_whole_is_refused
 KeepsItsPlaceWhenCancelled

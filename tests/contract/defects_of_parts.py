@@ -179,6 +179,18 @@ class EndsWhatWasCutOff(Defective):
         monkeypatch.setattr(MessageReader, "_next", next_or_end)
 
 
+class HandsOutAfterClosing(Defective):
+    @staticmethod
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        next_part = MessageReader._next
+
+        async def whole_or_next(reader: MessageReader) -> Any:
+            whole, reader._whole = reader._whole, b""
+            return whole or await next_part(reader)
+
+        monkeypatch.setattr(MessageReader, "_next", whole_or_next)
+
+
 class RefusesLargeMessagesAtOnce(Defective):
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:

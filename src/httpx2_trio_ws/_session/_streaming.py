@@ -122,7 +122,8 @@ class MessageReader(ReadingBlock):
     reading stops, so that TCP pushes back on the peer.
 
     What has not been taken when the block is left is skipped as it comes. If the session ends in the middle of the message,
-    what had come is handed out first, and then that is raised; a message that was cut off never ends like a whole one.
+    what had come is handed out first, and then that is raised; a message that was cut off never ends like a whole one. Closed
+    on our side, it is raised at once, and what was not taken is discarded.
     Cancelling loses nothing, neither where the block is entered nor where a part is waited for.
 
     Raises:
@@ -170,19 +171,24 @@ class MessageReader(ReadingBlock):
                 await session._engine.runtime.checkpoint()
             else:
                 await session._engine.runtime.checkpoint_if_cancelled()
-            part = self._whole or await self._next()
+            part = await self._next()
         finally:
             self._busy = False
-        self._whole = b""
         if not part:
             raise StopAsyncIteration
         return part
 
     async def _next(self) -> str | bytes:
-        """The next part of a message that arrives yet; empty at its end."""
+        """The next part; empty at the end of the message."""
         session = self._session
         engine, inbox = session._engine, session._engine.inbox
-        while (incoming := self._incoming) is not None:
+        while self._whole or self._incoming is not None:
+            if engine.life.closed_here:  # what was not taken by then is discarded, as in the queue
+                engine.raise_ended(engine.life.receiving)
+            incoming = self._incoming
+            if incoming is None:
+                part, self._whole = self._whole, b""
+                return part
             part = incoming.take()
             ended = incoming.ended
             if ended:

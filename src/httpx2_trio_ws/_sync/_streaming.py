@@ -102,7 +102,8 @@ class SyncMessageReader(ReadingBlock):
     reading stops, so that TCP pushes back on the peer.
 
     What has not been taken when the block is left is skipped as it comes. If the session ends in the middle of the message,
-    what had come is handed out first, and then that is raised; a message that was cut off never ends like a whole one.
+    what had come is handed out first, and then that is raised; a message that was cut off never ends like a whole one. Closed
+    on our side, it is raised at once, and what was not taken is discarded.
 
     Raises:
         TimeoutError: where it is entered, no message began in time.
@@ -146,7 +147,7 @@ class SyncMessageReader(ReadingBlock):
         self._check_entered("thread is receiving")
         self._busy = True
         try:
-            part, self._whole = self._whole or self._next(), b""
+            part = self._next()
         finally:
             self._busy = False
         if not part:
@@ -154,10 +155,13 @@ class SyncMessageReader(ReadingBlock):
         return part
 
     def _next(self) -> str | bytes:
-        """The next part of a message that arrives yet; empty at its end."""
+        """The next part; empty at the end of the message."""
         stream, engine = self._stream, self._engine
         if stream is None:
-            return b""
+            if self._whole and engine.life.closed_here:  # what was not taken by then is discarded, as in the queue
+                engine.raise_ended(engine.inbox.error)
+            part, self._whole = self._whole, b""
+            return part
         part = engine.inbox.next_part(stream)
         engine.outbox.calm()
         if part is None and not stream.ended:

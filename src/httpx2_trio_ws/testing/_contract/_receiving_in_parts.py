@@ -180,6 +180,33 @@ async def closing_ends_a_message_that_is_received(maker: SessionMaker) -> None:
 
 
 @check("parts")
+async def closing_discards_what_was_not_taken_of_a_message(maker: SessionMaker) -> None:
+    """All of the message may have come. One that has been taken to its end has ended, all the same."""
+    for at_once in (True, False):
+        async with stage(maker) as (ws, peer):
+            if at_once:
+                await peer.send("whole")
+            else:
+                await peer.send_frame(Opcode.TEXT, b"begun, ", fin=False)
+            async with ws.receive_stream() as message:
+                if not at_once:
+                    await peer.send_frame(Opcode.CONT, b"ended")
+                    await settle()
+                async with beside(peer.wait_closed):
+                    await ws.close()
+                with raises(WebSocketClosedError):
+                    await message.__anext__()
+    async with stage(maker) as (ws, peer):
+        await peer.send("whole")
+        async with ws.receive_stream() as message:
+            equal(await message.__anext__(), "whole", "the only part")
+            async with beside(peer.wait_closed):
+                await ws.close()
+            with raises(StopAsyncIteration):
+                await message.__anext__()
+
+
+@check("parts")
 async def large_messages_may_wait_to_be_received_in_parts(maker: SessionMaker) -> None:
     async with stage(maker, max_message_size_bytes=1000, stream_large_messages=True) as (ws, peer):
 
