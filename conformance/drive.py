@@ -1,7 +1,8 @@
 """Our side of the suite: go through the fuzzing server's cases with sessions of one kind or another.
 
 For each case a session is opened that echoes what it receives, with nothing but the library's public names, and with
-its options at their defaults apart from the size limit: the suite sends up to 16 MiB.
+its options at their defaults apart from what lets large messages in: the suite sends up to 16 MiB. Messages are echoed
+whole, or in parts, as they arrive.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import json
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import anyio
 import httpx2
@@ -20,10 +21,9 @@ import httpx2_trio_ws.anyio
 import httpx2_trio_ws.sync
 from httpx2_trio_ws import WebSocketDisconnect, WebSocketNetworkError, WebSocketProtocolError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-LARGEST = 16 * 2**20  # bytes; cases 9.1.6 and 9.2.6
+# Bytes; cases 9.1.6 and 9.2.6. A message in parts need not be raised a limit for.
+WHOLE: dict[str, Any] = {"max_message_size_bytes": 16 * 2**20}
+IN_PARTS: dict[str, Any] = {"stream_large_messages": True}
 REPORT_SECONDS = 300.0  # for writing the report, a page for each case
 # Many cases close with a code, break the protocol or drop the connection, and mean to.
 ENDS = (WebSocketDisconnect, WebSocketProtocolError, WebSocketNetworkError)
@@ -36,11 +36,26 @@ class Drive(NamedTuple):
     errors: dict[str, str]  # cases in which the library, or the time limit, raised what no case should
 
 
+async def echo(ws: Any) -> None:
+    """Send back each message."""
+    async for message in ws:
+        await ws.send(message)
+
+
+async def echo_in_parts(ws: Any) -> None:
+    """Send back each part of a message when it has come."""
+    while True:
+        async with ws.receive_stream() as message, ws.send_stream(message.kind) as answer:
+            async for part in message:
+                await answer.send(part)
+
+
 class Client:
     """Asks the server for one thing after the other, with sessions of one event loop."""
 
-    def __init__(self, open_websocket: Any, client: httpx2.AsyncClient) -> None:
+    def __init__(self, open_websocket: Any, client: httpx2.AsyncClient, *, in_parts: bool) -> None:
         self._open = partial(open_websocket, client)
+        self._echo, self._options = (echo_in_parts, IN_PARTS) if in_parts else (echo, WHOLE)
 
     async def ask(self, url: str, seconds: float) -> str:
         """What the server says where it has one thing to say, which may be nothing. It closes without a code then."""
@@ -57,9 +72,8 @@ class Client:
         error: str | None = None
         try:
             with anyio.fail_after(seconds):
-                async with self._open(url, max_message_size_bytes=LARGEST) as ws:
-                    async for message in ws:
-                        await ws.send(message)
+                async with self._open(url, **self._options) as ws:
+                    await self._echo(ws)
         except* ENDS:
             pass
         except* TimeoutError:
@@ -69,12 +83,12 @@ class Client:
         return error
 
 
-async def _drive(open_websocket: Any, url: str, agent: str, seconds: float) -> Drive:
+async def _drive(open_websocket: Any, in_parts: bool, url: str, agent: str, seconds: float) -> Drive:
     """Go through all cases, and have the report written."""
     result = Drive({}, {})
     # No proxy from the environment: it could not reach this machine's loopback.
     async with httpx2.AsyncClient(trust_env=False) as http:
-        client = Client(open_websocket, http)
+        client = Client(open_websocket, http, in_parts=in_parts)
         count = int(await client.ask(f"{url}/getCaseCount", seconds))
         for number in range(1, count + 1):
             case = json.loads(await client.ask(f"{url}/getCaseInfo?case={number}", seconds))["id"]
@@ -90,8 +104,9 @@ async def _drive(open_websocket: Any, url: str, agent: str, seconds: float) -> D
 class BlockingClient:
     """As :class:`Client`, blocking."""
 
-    def __init__(self, client: httpx2.Client) -> None:
+    def __init__(self, client: httpx2.Client, *, in_parts: bool) -> None:
         self._open = partial(httpx2_trio_ws.sync.open_websocket, client)
+        self._in_parts = in_parts
 
     def ask(self, url: str, seconds: float) -> str:
         """As :meth:`Client.ask`."""
@@ -106,9 +121,15 @@ class BlockingClient:
         """As :meth:`Client.run_case`."""
         end = time.monotonic() + seconds
         try:
-            with self._open(url, max_message_size_bytes=LARGEST) as ws:
+            with self._open(url, **(IN_PARTS if self._in_parts else WHOLE)) as ws:
                 while True:
-                    ws.send(ws.receive(timeout=max(0.0, end - time.monotonic())))
+                    left = max(0.0, end - time.monotonic())
+                    if not self._in_parts:
+                        ws.send(ws.receive(timeout=left))
+                        continue
+                    with ws.receive_stream(timeout=left) as message, ws.send_stream(message.kind) as answer:
+                        for part in message:
+                            answer.send(part)
         except ENDS:
             return None
         except TimeoutError:
@@ -117,10 +138,10 @@ class BlockingClient:
             return repr(exc)
 
 
-def _drive_blocking(url: str, agent: str, seconds: float) -> Drive:
+def _drive_blocking(url: str, agent: str, seconds: float, *, in_parts: bool) -> Drive:
     result = Drive({}, {})
     with httpx2.Client(trust_env=False) as http:
-        client = BlockingClient(http)
+        client = BlockingClient(http, in_parts=in_parts)
         count = int(client.ask(f"{url}/getCaseCount", seconds))
         for number in range(1, count + 1):
             case = json.loads(client.ask(f"{url}/getCaseInfo?case={number}", seconds))["id"]
@@ -133,15 +154,22 @@ def _drive_blocking(url: str, agent: str, seconds: float) -> Drive:
     return result
 
 
-def _drive_on(backend: str, options: dict[str, Any], url: str, agent: str, seconds: float) -> Drive:
+def _drive_on(backend: str, options: dict[str, Any], url: str, agent: str, seconds: float, *, in_parts: bool) -> Drive:
     face = httpx2_trio_ws if backend == "trio" else httpx2_trio_ws.anyio
     driven: Drive = anyio.run(
-        _drive, face.open_websocket, url, agent, seconds, backend=backend, backend_options=options
+        _drive, face.open_websocket, in_parts, url, agent, seconds, backend=backend, backend_options=options
     )
     return driven
 
 
-DRIVERS: dict[str, Callable[[str, str, float], Drive]] = {
+class Driver(Protocol):
+    """Goes through all cases."""
+
+    def __call__(self, url: str, agent: str, seconds: float, *, in_parts: bool) -> Drive:
+        """Give each case ``seconds``; messages are echoed whole, or in parts."""
+
+
+DRIVERS: dict[str, Driver] = {
     "trio": partial(_drive_on, "trio", {}),
     "asyncio": partial(_drive_on, "asyncio", {"loop_factory": asyncio.SelectorEventLoop}),
     "uvloop": partial(_drive_on, "asyncio", {"use_uvloop": True}),

@@ -1,7 +1,7 @@
 """Run the cases of Autobahn|Testsuite against sessions of this library, and judge what the suite reports.
 
     python conformance/install.py DIRECTORY
-    python conformance/run.py DIRECTORY [--profile full] [--on asyncio]
+    python conformance/run.py DIRECTORY [--profile full] [--on asyncio] [--in-parts]
 
 The suite's fuzzing server is started on loopback, and drive.py goes through its cases. The server's own report is then held against the rules below, in both of its fields: what
 was exchanged (behavior), and how the connection was closed (behaviorClose). The exit status is 1 if anything is
@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drive import DRIVERS, Drive
+
+import httpx2_trio_ws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,22 +139,26 @@ def main() -> None:
     parser.add_argument("suite", type=Path, help="the directory that install.py was given")
     parser.add_argument("--profile", choices=list(PROFILES), default="quick", help="quick: 349 cases; full: all 517")
     parser.add_argument("--on", choices=list(DRIVERS), default="trio", help="which sessions; default: %(default)s")
+    parser.add_argument("--in-parts", action="store_true", help="echo the parts of messages as they come")
     parser.add_argument("--cases", nargs="+", metavar="PATTERN", help="only these, such as 9.* (instead of a profile)")
     parser.add_argument("--port", type=int, default=0, help="the server's, on 127.0.0.1; default: a free one")
     parser.add_argument("--seconds", type=float, default=60, help="time limit of one case; default: %(default)s")
-    parser.add_argument("--report", type=Path, help="where the report goes; default: SUITE/reports/ON-PROFILE")
+    parser.add_argument("--report", type=Path, help="where the report goes; default: in SUITE/reports")
     args = parser.parse_args()
     name = "selection" if args.cases else args.profile
     count, left_out = (None, []) if args.cases else PROFILES[args.profile]
     suite: Path = args.suite.resolve()
-    report: Path = (args.report or suite / "reports" / f"{args.on}-{name}").resolve()
+    kind = f"{args.on}, in parts" if args.in_parts else args.on
+    report: Path = (args.report or suite / "reports" / f"{kind.replace(', in ', '-')}-{name}").resolve()
     with fuzzing_server(suite, report, args.port, cases=args.cases or ["*"], left_out=left_out) as server:
         began = time.perf_counter()
-        driven = DRIVERS[args.on](server.url, AGENT, args.seconds)
+        driven = DRIVERS[args.on](server.url, AGENT, args.seconds, in_parts=args.in_parts)
         took = time.perf_counter() - began
-    versions = [f"{package} {importlib.metadata.version(package)}" for package in (AGENT, "trio", "websockets")]
-    print(f"Autobahn|Testsuite {server.version}; {', '.join(versions)}, Python {platform.python_version()}")
-    print(f"{args.on}, profile {name}: {len(driven.seconds)} cases in {took:.0f} s; report: {report / 'index.html'}\n")
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in ("trio", "websockets")]
+    print(
+        f"Autobahn|Testsuite {server.version}; {AGENT} {httpx2_trio_ws.__version__}, {', '.join(versions)}, Python {platform.python_version()}"
+    )
+    print(f"{kind}, profile {name}: {len(driven.seconds)} cases in {took:.0f} s; report: {report / 'index.html'}\n")
     verdicts = read_report(report)
     wrong = judge(verdicts, driven, count)
     show(verdicts, driven, wrong)

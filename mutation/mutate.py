@@ -33,14 +33,15 @@ PACKAGE = ROOT / "src" / "httpx2_trio_ws"
 # The tests of each room, the quickest to notice first.
 TESTS = {
     "_protocol": ["tests/protocol"],
-    "_core": ["tests/core", "tests/test_json.py", "tests/test_messages.py", "tests/test_public.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_statistics.py", "tests/test_observability.py"],
+    "_core": ["tests/core", "tests/test_json.py", "tests/test_messages.py", "tests/test_public.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_statistics.py", "tests/test_observability.py", "tests/test_in_parts.py", "tests/sync/test_sync_parts.py"],
     "_handshake": ["tests/test_handshake.py", "tests/test_open.py", "tests/test_refusals.py", "tests/test_redirects.py", "tests/test_answers.py"],
-    "_session": ["tests/test_session.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_queues.py", "tests/test_scenarios.py"],
+    "_session": ["tests/test_session.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_queues.py", "tests/test_scenarios.py", "tests/test_in_parts.py", "tests/test_keepalive.py", "tests/test_stream.py", "tests/test_cancellation.py", "tests/test_every_call_raises.py"],
     "_carriers": ["tests/test_transport.py", "tests/test_tls_carriers.py", "tests/on_asyncio"],
     "_reconnecting": ["tests/reconnect"],
     "_multiplexing": ["tests/multiplexing"],
     "_sync": ["tests/sync"],
     "_http2": ["tests/http2"],
+    "_http2_transport": ["tests/http2"],
 }  # fmt: skip
 COMPARED = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
