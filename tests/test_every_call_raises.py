@@ -109,7 +109,6 @@ class FaultyCarrier:
         self._strike = strike
         self.broken = False
         self.linger_seconds = carrier.linger_seconds
-        self.calls_back = carrier.calls_back
 
     @property
     def had_room(self) -> bool:

@@ -17,7 +17,7 @@ from httpx2_trio_ws._carriers import _trio as transport_module
 from httpx2_trio_ws._carriers._stream import StreamCarrier
 from httpx2_trio_ws._carriers._trio import SocketCarrier, TLSCarrier
 
-from .memory import Peer, memory_session, text
+from .memory import PING, Peer, frame, memory_session, text
 from .servers import scripted_server, tcp_server, upgrade
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def tasks_of_sessions() -> set[str]:
 
 async def test_the_send_loop_runs_while_there_is_something_to_send(client: httpx2.AsyncClient) -> None:
     async def script(peer: Peer) -> None:
-        for _ in range(52):
+        await peer.send(frame(PING))
+        for _ in range(53):
             await peer.receive()
         await peer.answer_close()
 
@@ -78,9 +79,10 @@ async def test_the_send_loop_runs_while_there_is_something_to_send(client: httpx
         await trio.testing.wait_all_tasks_blocked()
         await ws.send("lone")
         assert tasks_of_sessions() == {"run"}
+        await ws.pong()
+        assert tasks_of_sessions() == {"run"}
         for number in range(50):
             await ws.send(str(number))
-        await ws.pong()
         assert tasks_of_sessions() == {"run", "_send_loop"}
         await trio.testing.wait_all_tasks_blocked()
         assert tasks_of_sessions() == {"run"}

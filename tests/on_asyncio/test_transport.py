@@ -20,7 +20,7 @@ from httpx2_trio_ws._carriers import _asyncio as transport_module
 from httpx2_trio_ws._carriers._asyncio import LoopCarrier
 from httpx2_trio_ws._carriers._beneath import is_paused
 from httpx2_trio_ws.anyio import open_websocket
-from tests.memory import accept_key, text
+from tests.memory import PING, PONG, accept_key, frame, text
 from tests.sync.support import Task, listening, upgrade
 
 from .support import REAL_LOOPS, run_real, server
@@ -143,6 +143,67 @@ def test_the_loop_is_not_kept_busy_while_the_queue_is_full(
     run_real(loop, main)
 
 
+def tasks_of_sessions() -> set[str]:
+    """The names of the tasks that run sessions."""
+    return {task.get_name().rpartition(".")[2] for task in asyncio.all_tasks() if "Engine" in task.get_name()}
+
+
+@each_loop
+def test_the_send_loop_runs_while_there_is_something_to_send(loop: str) -> None:
+    """A pong, a ping or a lone message needs none; nothing can be started from the loop's own callbacks."""
+
+    async def handler(ws: ServerConnection) -> None:
+        await (await ws.ping())
+        await ws.send("answered")
+        await ws.wait_closed()
+
+    async def main() -> None:
+        async with server(handler) as (client, url), open_websocket(client, url, compression=None) as ws:
+            assert await ws.receive() == "answered"
+            await (await ws.ping())
+            await ws.send("lone")
+            assert tasks_of_sessions() == {"run"}
+            for number in range(50):
+                await ws.send(str(number))
+            assert tasks_of_sessions() == {"run", "_send_loop"}
+            while "_send_loop" in tasks_of_sessions():  # noqa: ASYNC110 (nobody tells of it)
+                await asyncio.sleep(0.001)
+            assert ws.statistics().unsent_bytes == 0
+        assert not tasks_of_sessions()
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_pongs_that_the_peer_does_not_take_at_once(loop: str) -> None:
+    """There is no room for them in the loop's callback, which can start no task to wait for it."""
+    pings = 4000
+
+    async def main() -> None:
+        small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)]
+        transport = httpx2.AsyncHTTPTransport(socket_options=small)
+        with listening() as (address, accept):
+            accepting = Task(lambda: upgrade(accept()))
+            async with (
+                httpx2.AsyncClient(transport=transport) as client,
+                open_websocket(client, f"ws://{address}/", compression=None) as ws,
+            ):
+                peer = accepting.result()
+                sending = Task(peer.socket.sendall, frame(PING, bytes(125)) * pings)
+                while "_send_loop" not in tasks_of_sessions():  # noqa: ASYNC110 (nobody tells of it)
+                    await asyncio.sleep(0.001)
+                receiving = Task(lambda: [peer.receive().opcode for _ in range(pings)])
+                while receiving.is_alive():  # noqa: ASYNC110 (it is a thread)
+                    await asyncio.sleep(0.001)
+                sending.result()
+                assert receiving.result() == [PONG] * pings
+                closing = Task(peer.answer_close)
+                await ws.close()
+            closing.result()
+
+    run_real(loop, main)
+
+
 @each_loop
 def test_the_loop_is_not_kept_busy_once_a_write_has_found_room(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[Counting] = []
@@ -169,8 +230,8 @@ def test_the_loop_is_not_kept_busy_once_a_write_has_found_room(loop: str, monkey
                 monkeypatch.setattr(transport_module, "asyncio", Asyncio())
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(ws.send(bytes(10_000_000)))
-                    await asyncio.sleep(0.1)
-                    assert counted, "the write waits for room"
+                    while not counted:  # noqa: ASYNC110 (the write waits for room, and nobody tells of it)
+                        await asyncio.sleep(0.001)
                     receiving = Task(accepting.result().receive)
                 assert len(receiving.result().payload) == 10_000_000
                 before = [event.calls for event in counted]

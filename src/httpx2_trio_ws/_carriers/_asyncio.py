@@ -51,7 +51,7 @@ class LoopCarrier(StreamCarrier):
 
     def __init__(self, response: httpx2.Response, *, in_task: bool = False) -> None:
         super().__init__(response)
-        self.calls_back = not in_task
+        self._in_task = in_task
         self._loop = asyncio.get_running_loop()
         self._descriptor: int | None = None
         # Out of descriptors, or the client was closed: from then on, everything goes through the stream.
@@ -102,7 +102,7 @@ class LoopCarrier(StreamCarrier):
             raise CarrierError("reading from the connection failed") from exc
 
     async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
-        if self.calls_back:
+        if not self._in_task:
             await self._call_back(descriptor, take)
             return
         while True:

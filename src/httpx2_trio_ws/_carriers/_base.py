@@ -38,8 +38,6 @@ class Carrier(Protocol):
     session is dropped then. :meth:`aclose` runs in a shield, with a limit, and whatever it raises is left at that.
     """
 
-    #: :meth:`pump` calls ``take`` from the event loop itself, outside any task: nothing can be started from there.
-    calls_back: bool
     #: When both sides have said that it is over, the peer is given so many seconds to close the connection; ``None``
     #: for as many as is usual.
     linger_seconds: float | None
@@ -58,6 +56,8 @@ class Carrier(Protocol):
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         """Read, and call ``take`` with what was read, with ``b""`` at the end; until that returns false.
+
+        It may be called from the event loop itself, outside any task, where nothing can be started.
 
         Always a checkpoint. Raises :exc:`CarrierError`.
         """

@@ -26,7 +26,6 @@ _LITTLE = 2048
 class StreamCarrier:
     """Through the network stream itself."""
 
-    calls_back = False
     linger_seconds: float | None = None
 
     @property

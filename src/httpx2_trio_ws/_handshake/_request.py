@@ -88,7 +88,17 @@ class Opening(Generic[C]):
         """
         if auth.refusal is not None:
             raise auth.refusal
-        return check_response(response, self.handshake)
+        agreement = check_response(response, self.handshake)
+        self._forget_steps(response)
+        return agreement
+
+    def _forget_steps(self, response: httpx2.Response) -> None:
+        """From here on, only the user's own trace is told of steps, and nothing that was noted is kept."""
+        extensions = response.request.extensions
+        if self.trace is None:
+            extensions.pop("trace", None)
+        else:
+            extensions["trace"] = self.trace
 
 
 def _request(client: AnyClient, url: httpx2.URL | str, handshake: HandshakeOptions) -> httpx2.Request:

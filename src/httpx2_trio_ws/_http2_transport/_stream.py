@@ -306,7 +306,6 @@ class HTTP2Carrier:
 
     __slots__ = ("_stream", "had_room")
     #: A reset says all that there is to say: nothing is to be waited for.
-    calls_back = False
     linger_seconds: float | None = 0.0
     #: What there is no room for is not taken.
     writes_now = True

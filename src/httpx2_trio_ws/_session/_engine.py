@@ -1,19 +1,17 @@
 """The engine of one session: its loops, how it fails, how it ends.
 
 How a session ends, and by when, is :class:`Life`'s to say; here is who does it. :meth:`Engine.run` is one task. It reads, and
-looks after the peer's silence, for which its reading is interrupted when it is time; and it has one child, the send loop,
-which is there while there is something to send if the carrier can write without waiting, and else always. Both stand in
-one cancel scope, and whatever ends the session sets that scope's deadline, so that no peer can keep it from ending for
-longer than ``close_timeout_seconds``; then the transport is dropped. A failure that no call has told the user of when its
-grace is over, or when the block is left, is raised by :meth:`Engine.run` in the nursery that it runs in.
+looks after the peer's silence. For both, its reading stands in a cancel scope: that is left when it is time to look, or
+when all is over, so that no peer can keep a session from ending for longer than ``close_timeout_seconds``; then the
+transport is dropped. Beside it in the same nursery is the send loop (:mod:`._sending`), while something waits to be written.
+A failure that no call has told the user of when its grace is over, or when the block is left, is raised by
+:meth:`Engine.run` in the nursery that it runs in.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
 from httpx2_trio_ws._carriers import WRITE_SIZE, CarrierError
@@ -25,6 +23,7 @@ from httpx2_trio_ws._protocol import Keepalive, Verdict
 from ._inbox import Inbox
 from ._outbox import Outbox
 from ._pings import Pings
+from ._sending import SendingEngine
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._carriers import Carrier
@@ -32,20 +31,16 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._exceptions import WebSocketException
     from httpx2_trio_ws._options import SessionOptions
     from httpx2_trio_ws._protocol import Connection
-    from httpx2_trio_ws._runtime import Runtime
-
-# A write that waited for room and then went through: the peer took bytes, so it lives. A socket tells that it waited;
-# of a stream, it is one that had no room and took so many seconds. Time alone does not tell: a busy program delays all.
-# The second, likewise, for the statistics.
-_STALL, _WAIT = 0.25, 0.001
+    from httpx2_trio_ws._runtime import CancelScope, Nursery, Runtime
 
 
-class Engine:
+class Engine(SendingEngine):
     """See the module's text. The session's calls are in :mod:`._session`."""
 
     def __init__(
         self, runtime: Runtime, carrier: Carrier, connection: Connection, options: SessionOptions, watch: Watch
     ) -> None:
+        super().__init__()
         self.runtime = runtime
         self.carrier = carrier
         self.connection = connection
@@ -66,14 +61,15 @@ class Engine:
         self._keepalive = (
             None if interval is None else Keepalive(interval, options.keepalive_ping_timeout_seconds, runtime.now())
         )
-        self._scope = runtime.cancel_scope()
-        # Made now, so that nothing that the end needs can fail to be made then.
-        self._goodbye = runtime.cancel_scope(shield=True)
-        self._closing = runtime.cancel_scope(shield=True)
         self._grace = options.failure_grace_seconds
         self._grace_over = runtime.event()
         self._read_all = False
         self._paused = False
+        # When nothing more is to be waited for, whatever the peer does, if that is known.
+        self._limit = math.inf
+        # When to look after the peer's silence, and what reading stands in until then.
+        self._look = math.inf
+        self._reading: CancelScope | None = None
 
     @property
     def closed(self) -> bool:
@@ -86,25 +82,34 @@ class Engine:
 
     # -- loops ---------------------------------------------------------------------------------
 
+    def start(self, nursery: Nursery) -> None:
+        """Run in a nursery."""
+        nursery.start_soon(self.run)
+        self._send_in(nursery)
+
     async def run(self) -> None:
         """Run the session to its end. Raises its failure if that was told to nobody."""
         try:
-            with self._scope:
-                async with self.runtime.open_nursery() as loops:
-                    start = partial(loops.start_soon, self._send_loop)
-                    self.outbox.start_with(start, at_once=self.carrier.calls_back)
-                    try:
-                        await self._receive()
-                    finally:
-                        self.outbox.start_with(None)
-                    loops.cancel_scope.cancel()
-        except BaseException as exc:  # a bug of ours, or a hook's: it comes out below, and nobody is left waiting
-            if not self.runtime.is_cancellation(exc):
-                self._do(self.life.bug(exc, self.runtime.now()))
+            await self._receive()
+        except BaseException as exc:
+            if self.runtime.is_cancellation(exc):
+                # Who waits in a call is cancelled, too, and is not to be told of the session's end before that. asyncio's
+                # scopes take a turn for it.
+                with self.runtime.cancel_scope(shield=True):
+                    await self.runtime.checkpoint()
+            self._note_bug(exc)
             raise
         finally:
-            await self._drop()
-            await self._tell()
+            try:
+                await self._end_sending()
+            finally:
+                await self._drop()
+                await self._tell()
+
+    def _note_bug(self, exc: BaseException) -> None:
+        """A bug of ours, or a hook's, comes out of the nursery, and nobody is left waiting."""
+        if not self.runtime.is_cancellation(exc):
+            self._do(self.life.bug(exc, self.runtime.now()))
 
     async def _tell(self) -> None:
         """Raise a failure that no call has told when its grace is over, or when the block is left."""
@@ -122,13 +127,16 @@ class Engine:
     async def _receive(self) -> None:
         """Read to the end; when the peer has been silent for long enough, stop for a moment to see to that."""
         keepalive = self._keepalive
-        look = math.inf if keepalive is None else keepalive.next_check(self.runtime.now())
-        while True:
-            with self.runtime.cancel_scope(deadline=look):
+        if keepalive is not None:
+            self._look = keepalive.next_check(self.runtime.now())
+        while not self._over:
+            with self.runtime.cancel_scope(deadline=min(self._look, self._limit)) as self._reading:
                 await self._receive_loop()
                 return
-            assert keepalive is not None
-            look = await self._see_to(keepalive)
+            if self.runtime.now() >= self._limit:
+                return
+            if keepalive is not None and not self._over:
+                self._look = await self._see_to(keepalive)
 
     async def _see_to(self, keepalive: Keepalive) -> float:
         """The peer has been silent: ping it, or give it up. Returns when to look again."""
@@ -144,7 +152,7 @@ class Engine:
                 keepalive.heard(self.runtime.now())
             else:
                 self._do(self.life.failed(keepalive_timeout(self.options), None, self.runtime.now()))
-                self._scope.cancel()
+                self._over = True
         # Control frames that wait are a sign that the peer reads nothing; one more is of no use.
         elif verdict is Verdict.PING and not self.outbox.control_size:
             self.pings.send(b"", None)
@@ -154,6 +162,9 @@ class Engine:
         carrier, connection = self.carrier, self.connection
         while True:
             await self._make_room()
+            if self._start_due:
+                self._start_due = False
+                self._start_sending()
             try:
                 await carrier.pump(self._take)
             except CarrierError as exc:
@@ -194,7 +205,7 @@ class Engine:
         if life.sending is not None:
             life.progress(self.runtime.now())
             self._hurry()
-        return not (connection.has_input or outbox.control_size > HIGH_WATER or self._must_pause())
+        return not (connection.has_input or outbox.control_size > HIGH_WATER or self._start_due or self._must_pause())
 
     def _must_pause(self) -> bool:  # not before a message comes that does not fit
         connection = self.connection
@@ -240,43 +251,14 @@ class Engine:
 
     def _hurry(self) -> None:
         """The session is ending: keep its limit."""
-        life, connection = self.life, self.connection
-        if (connection.peer_close or connection.failure) and self.outbox.is_empty:
-            life.said(self.runtime.now())
-        self._scope.deadline = life.deadline(paused=self.inbox.is_paused)
-
-    async def _send_loop(self) -> None:
-        carrier, outbox, runtime, peer_wait = self.carrier, self.outbox, self.runtime, self.peer_wait
-        while True:
-            data = outbox.take()
-            if data is None:
-                if self.life.sending is not None:
-                    if self.failure is not None and runtime.now() >= self.life.failed_at + self._grace:
-                        self._scope.cancel()  # the peer has been told why; nothing is left to wait for
-                    self._hurry()
-                if carrier.writes_now and not carrier.calls_back:
-                    outbox.ends()  # lone messages do not need it, so an idle session has no such task
-                    return
-                await outbox.wait_work()
-                continue
-            began = runtime.now()
-            peer_wait.since = monotonic()
-            try:
-                written = await carrier.write(data)
-            except CarrierError as exc:
-                peer_wait.stop()
-                self.write_failed(exc)
-                return
-            outbox.wrote(written)
-            waited = 0.0 if carrier.had_room else runtime.now() - began
-            if not written or waited > _WAIT:
-                peer_wait.stop()
-                if self._keepalive is not None and (not written or waited > _STALL):
-                    self._keepalive.heard(runtime.now())
-            peer_wait.since = None
-            # Whoever waited for this may go on now, and find us awake if it sends more at once.
-            await runtime.checkpoint()
-            await outbox.gather(self.life)
+        life, connection, now = self.life, self.connection, self.runtime.now()
+        if self.outbox.is_empty and (connection.peer_close or connection.failure):
+            life.said(now)
+            if life.failure is not None and now >= life.failed_at + self._grace:
+                self.cancel()  # the peer has been told why; nothing is left to wait for
+        self._limit = life.deadline(paused=self.inbox.is_paused)
+        if self._reading is not None:
+            self._reading.deadline = min(self._look, self._limit)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -333,14 +315,16 @@ class Engine:
         do = self.life.close(self.runtime.now(), can_say=self.connection.is_open)
         try:
             if do & Do.CLOSE_FRAME:
-                self.outbox.push_frame(self.connection.close(code, reason))
+                self.outbox.push_close(self.connection.close(code, reason))
         finally:  # whatever a hook raises, the session has ended, and within its limit
             self._do(do)
             self._grace_over.set()  # a failure that was not told is raised now
 
     def cancel(self) -> None:
         """Drop the connection now. Does not wait."""
-        self._scope.cancel()
+        self._over = True
+        if self._reading is not None:
+            self._reading.cancel()
 
     def leave(self) -> None:
         """The block is left: a failure that was not told is raised now."""
@@ -353,15 +337,20 @@ class Engine:
                 await self._say_goodbye()
             finally:
                 self.outbox.discard()
-                with self._closing, contextlib.suppress(Exception):
-                    # A connection that cannot be closed properly is gone all the same.
-                    try:
-                        self._closing.deadline = self.runtime.now() + FAREWELL
-                    finally:
-                        await self.carrier.aclose()
+                await self._close_carrier()
         finally:
             self.done.set()
             self.watch.closed(self.failure)
+
+    async def _close_carrier(self) -> None:
+        try:
+            limit = self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL, shield=True)
+        except BaseException:
+            await self.carrier.aclose()  # all the same
+            raise
+        with limit, contextlib.suppress(Exception):
+            # A connection that cannot be closed properly is gone all the same.
+            await self.carrier.aclose()
 
     async def _say_goodbye(self) -> None:
         self.consumer_wait.stop()
@@ -373,11 +362,11 @@ class Engine:
         finally:
             self._do(do)
         rest = outbox.rest(WRITE_SIZE) + goodbye if outbox.between_frames else b""
-        with contextlib.suppress(Exception), self._goodbye:  # as in closing
-            self._goodbye.deadline = self.runtime.now() + FAREWELL
+        with contextlib.suppress(Exception):  # as in closing
             if carrier.writes_now:
                 outbox.wrote_beside(rest, carrier.write_now(rest))
-            else:
+                return
+            with self.runtime.cancel_scope(deadline=self.runtime.now() + FAREWELL, shield=True):
                 while rest:
                     written = await carrier.write(memoryview(rest))
                     outbox.wrote_beside(rest, written)

@@ -85,7 +85,7 @@ class OpenSession(_Guided[S]):
         self._session = session
         self._nursery = opening.runtime.open_nursery()
         loops = await self._nursery.__aenter__()
-        loops.start_soon(session._engine.run)
+        session._engine.start(loops)
         try:
             session._engine.watch.opened(session)
         except BaseException as exc:  # noqa: BLE001 (pytest.fail() and sys.exit() are none that the watch catches)
@@ -162,7 +162,7 @@ async def connect_session(opening: AsyncOpening, nursery: Nursery, session_type:
     session = await _opened(opening, session_type)
     engine = session._engine
     try:
-        nursery.start_soon(engine.run)
+        engine.start(nursery)
     except BaseException:  # the nursery was closed
         with opening.runtime.cancel_scope(shield=True):
             await engine.carrier.aclose()

@@ -64,6 +64,7 @@ class Outbox(FrameQueue):
         "_start",
         "_turns",
         "_wake",
+        "_write",
         "credit",
         "idle",
         "last_lone",
@@ -78,8 +79,9 @@ class Outbox(FrameQueue):
         self._payloads: list[bytes] = []
         self._kind = TEXT
         self._wake: Event | None = None
-        # Starts the send loop.
+        # Starts the send loop; and writes what waits without it, as far as that takes no waiting.
         self._start: Callable[[], object] | None = None
+        self._write: Callable[[], bool] | None = None
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: OrderedDict[_Turn, None] = OrderedDict()
         # The task whose message in parts it is now, for which all others of its would wait for ever; and what that waits for.
@@ -234,10 +236,24 @@ class Outbox(FrameQueue):
         self.add_rest(memoryview(rest))
         self.wake()
 
+    def push_close(self, frame: bytes) -> None:
+        """Send a close frame, after the messages that wait; at once if none does."""
+        self.add_frame(frame)
+        self._wake_at_once()
+
     def push_control(self, frames: bytes) -> None:
-        """Queue control frames, ahead of the messages."""
+        """Send control frames, ahead of the messages that wait; at once if none does."""
         self.add_control(frames)
-        self.wake()
+        self._wake_at_once()
+
+    def _wake_at_once(self) -> None:
+        """As :meth:`wake`, for what is not to be gathered with others: what takes no waiting is written here and now."""
+        written = False
+        try:
+            written = self.idle and self._write is not None and self._write()
+        finally:
+            if not written:
+                self.wake()
 
     def wake(self) -> None:
         """Have the send loop look; until it has, senders are part of a burst."""
@@ -289,15 +305,12 @@ class Outbox(FrameQueue):
         await self._wake.wait()
         self._wake = None
 
-    def start_with(self, start: Callable[[], object] | None, *, at_once: bool = False) -> None:
-        """Have the send loop started whenever there is something to write; ``None``: not any more.
+    def start_with(self, start: Callable[[], object] | None, write: Callable[[], bool] | None) -> None:
+        """``start`` starts the send loop, whenever there is something to write; ``None``: not any more.
 
-        ``at_once``: it is started now and stays, as it cannot be where something to write turns up.
+        ``write`` writes what waits as far as that takes no waiting, and returns whether nothing is left.
         """
-        if at_once and start is not None:
-            start()
-            return
-        self._start = start
+        self._start, self._write = start, write
         if start is not None and not self.idle:
             start()  # it was called before it could be
 
