@@ -7,7 +7,7 @@ import signal
 import ssl
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import anyio
 import httpx2
@@ -20,6 +20,7 @@ from httpx2_trio_ws.anyio import open_websocket
 from httpx2_trio_ws.http2 import HTTP2Transport
 
 from .services import folder, free_port, needs, service
+from .test_in_parts import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -163,6 +164,48 @@ def test_everything_on_one_connection(server: Server, loop: str, request: pytest
                     assert (closed.value.code, closed.value.reason) == (4001, "bye")
             [connection] = transport.statistics().connections
             assert connection.sessions == 0
+
+    on(loop, main)
+
+
+@pytest.mark.parametrize("loop", ["trio", "asyncio", "uvloop"])
+def test_messages_in_parts(server: Server, loop: str) -> None:
+    """Both ways, while another session on the connection talks; one that is broken off ends its own session only."""
+
+    async def talk(ws: Any, over: anyio.Event) -> None:
+        while not over.is_set():
+            await ws.send("beside it")
+            assert await ws.receive() == "beside it"
+
+    async def send(ws: Any, kind: Literal["text", "binary"]) -> None:
+        async with ws.send_stream(kind) as message:
+            for part in PARTS[kind]:
+                await message.send(part)
+
+    async def main() -> None:
+        transport = HTTP2Transport(verify=server.context, http1=False)
+        async with httpx2.AsyncClient(transport=transport) as client, open_websocket(client, f"{server.url}/") as other:
+            async with (
+                open_websocket(client, f"{server.url}/", stream_large_messages=True) as ws,
+                anyio.create_task_group() as tasks,
+            ):
+                over = anyio.Event()
+                tasks.start_soon(talk, other, over)
+                for kind, parts in PARTS.items():
+                    tasks.start_soon(send, ws, kind)
+                    async with ws.receive_stream() as received:
+                        assert received.kind == kind
+                        got: list[Any] = [part async for part in received]
+                    assert type(parts[0])().join(got) == type(parts[0])().join(parts)
+                over.set()
+            with pytest.raises(ExceptionGroup) as caught:
+                async with open_websocket(client, f"{server.url}/") as ws, ws.send_stream("binary") as message:
+                    await message.send(b"broken off")
+                    raise ZeroDivisionError
+            assert caught.group_contains(ZeroDivisionError)
+            await other.send("still here")
+            assert await other.receive() == "still here"
+            assert len(transport.statistics().connections) == 1
 
     on(loop, main)
 

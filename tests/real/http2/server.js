@@ -6,19 +6,20 @@ const server = http2.createSecureServer({
   settings: { enableConnectProtocol: true, maxConcurrentStreams: 1000 },
 });
 
-function frame(opcode, payload) {
+// `first` is the opcode, and 0x80 but for fragments that others follow.
+function frame(first, payload) {
   let head;
   if (payload.length < 126) {
-    head = Buffer.from([0x80 | opcode, payload.length]);
+    head = Buffer.from([first, payload.length]);
   } else if (payload.length < 65536) {
-    head = Buffer.alloc(4); head[0] = 0x80 | opcode; head[1] = 126; head.writeUInt16BE(payload.length, 2);
+    head = Buffer.alloc(4); head[0] = first; head[1] = 126; head.writeUInt16BE(payload.length, 2);
   } else {
-    head = Buffer.alloc(10); head[0] = 0x80 | opcode; head[1] = 127; head.writeBigUInt64BE(BigInt(payload.length), 2);
+    head = Buffer.alloc(10); head[0] = first; head[1] = 127; head.writeBigUInt64BE(BigInt(payload.length), 2);
   }
   return Buffer.concat([head, payload]);
 }
 
-// The next frame in a buffer: its opcode, its payload, and where it ends; null if it is not whole.
+// The next frame in a buffer: its first byte and its opcode, its payload, and where it ends; null if it is not whole.
 function parse(buffer) {
   if (buffer.length < 2) return null;
   let length = buffer[1] & 127, at = 2;
@@ -27,20 +28,20 @@ function parse(buffer) {
   if (buffer.length < at + 4 + length) return null;
   const mask = buffer.subarray(at, at + 4), payload = Buffer.from(buffer.subarray(at + 4, at + 4 + length));
   for (let i = 0; i < length; i++) payload[i] ^= mask[i & 3];
-  return { opcode: buffer[0] & 15, payload, end: at + 4 + length };
+  return { first: buffer[0], opcode: buffer[0] & 15, payload, end: at + 4 + length };
 }
 
 function speak(stream, path) {
   let buffer = Buffer.alloc(0);
   const write = data => { if (!stream.destroyed && !stream.writableEnded) stream.write(data); };
   stream.on('error', () => {});
-  if (path === '/close') write(frame(8, Buffer.from([0x0f, 0xa1, 0x62, 0x79, 0x65])));
+  if (path === '/close') write(frame(0x88, Buffer.from([0x0f, 0xa1, 0x62, 0x79, 0x65])));
   stream.on('data', data => {
     buffer = Buffer.concat([buffer, data]);
     for (let got; (got = parse(buffer)); buffer = buffer.subarray(got.end)) {
-      if (got.opcode === 8) { if (path !== '/close') write(frame(8, got.payload)); stream.end(); }
-      else if (got.opcode === 9) write(frame(10, got.payload));
-      else if (got.opcode !== 10) write(frame(got.opcode, got.payload));
+      if (got.opcode === 8) { if (path !== '/close') write(frame(0x88, got.payload)); stream.end(); }
+      else if (got.opcode === 9) write(frame(0x8a, got.payload));
+      else if (got.opcode !== 10) write(frame(got.first, got.payload));
     }
   });
 }
