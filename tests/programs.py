@@ -7,10 +7,11 @@ against the promises in :mod:`.promises`.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
 import trio
@@ -25,7 +26,10 @@ from .simulation import MAX_MESSAGE, SimulatedPeer, SimulatedTransport
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from httpx2_trio_ws._session._streaming import MessageWriter
+
 Step = tuple[str, dict[str, Any]]
+Kind = Literal["text", "binary"]
 
 
 class OwnError(Exception):
@@ -92,6 +96,8 @@ class Run:
     cancelled: dict[trio.CancelScope, float] = field(default_factory=dict)
     #: The close codes of our own closes, the block's included.
     closes: list[int] = field(default_factory=list)
+    #: A task is in the block of a message that it sends in parts.
+    in_parts: bool = False
     stalled_once: bool = False
     #: When the peer first did what no peer may do, or broke off.
     trouble_at: float = math.inf
@@ -153,7 +159,16 @@ class Run:
     async def _make(
         self, scope: trio.CancelScope, name: str, function: Callable[[], Awaitable[Any]], message: str | bytes = ""
     ) -> Any:
-        """Make one call and note what comes of it; ``None`` if that is an error of the session's."""
+        """As :meth:`_call`; ``None`` if it raises an error of the session's."""
+        try:
+            return await self._call(scope, name, function, message)
+        except WebSocketException:
+            return None
+
+    async def _call(
+        self, scope: trio.CancelScope, name: str, function: Callable[[], Awaitable[Any]], message: str | bytes = ""
+    ) -> Any:
+        """Make one call and note what comes of it."""
         call = Call(name, scope, self.tick(), message)
         self.calls.append(call)
         self.waiting.append(call)
@@ -161,7 +176,7 @@ class Run:
             result = await function()
         except WebSocketException as exc:
             self.raised.append(Raised(self.tick(), trio.current_time(), name, exc))
-            return None
+            raise
         finally:
             self.waiting.remove(call)
         call.returned = self.tick()
@@ -170,13 +185,43 @@ class Run:
             self.paused_at = trio.current_time()
         return result
 
-    async def send(self, kind: str, size: int, count: int) -> None:
+    async def send(self, kind: Kind, size: int, count: int) -> None:
         async def calls(scope: trio.CancelScope) -> None:
             for _ in range(min(count, 1 + 200_000 // size)):
                 message = self.message(kind, size)
                 await self._make(scope, "send", partial(self.ws.send, message), message)
 
         self._start(calls)
+
+    async def send_in_parts(self, kind: Kind, size: int, part: int, pause: float, count: int) -> None:
+        async def calls(scope: trio.CancelScope) -> None:
+            for _ in range(count):
+                call = Call("send", scope, self.tick(), self.message(kind, size))
+                self.calls.append(call)
+                with contextlib.suppress(WebSocketException):
+                    await self._send_parts(call, self.ws.send_stream(kind), max(part, size // 50), pause)
+                    call.returned = self.tick()
+
+        self._start(calls)
+
+    async def _send_parts(self, call: Call, block: MessageWriter, size: int, pause: float) -> None:
+        """Send a message in parts of that size, so far apart."""
+        await self._call(call.scope, "begin", block.__aenter__)
+        self.in_parts, taken = True, False
+        try:
+            for start in range(0, len(call.message), size):
+                await self._call(call.scope, "part", partial(block.send, call.message[start : start + size]))
+                taken = True
+                await trio.sleep(pause)
+        except BaseException as exc:
+            if taken and not self.ws.closed:
+                self.closes.append(1001)
+            await block.__aexit__(type(exc), exc, None)
+            raise
+        else:
+            await self._call(call.scope, "end", partial(block.__aexit__, None, None, None))
+        finally:
+            self.in_parts = False
 
     async def receive(self, count: int) -> None:
         async def calls(scope: trio.CancelScope) -> None:
@@ -250,6 +295,11 @@ class Run:
     async def peer_says(self, kind: str, size: int, fragments: int, count: int, *, ping_between: bool) -> None:
         for _ in range(min(count, 1 + 50_000 // size)):
             self.peer.say(self.message(kind, size), fragments, ping_between=ping_between)
+
+    async def peer_says_half(self, size: int) -> None:
+        """The rest of the message never comes."""
+        self._trouble()
+        self.peer.say_half(self.message("text", size))
 
     async def peer_pings(self) -> None:
         self.number += 1

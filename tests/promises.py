@@ -81,7 +81,7 @@ def check_open(run: Run, waiting: set[str], now: float) -> None:
             assert pongs(peer.frames) == peer.has_written("ping")
             assert not ("round trip" in waiting and setting.answers_pings)
     if peer.deaf or (peer.reading.is_set() and not peer.dropped):
-        assert "send" not in waiting
+        assert not waiting & ({"part"} if run.in_parts else {"send", "begin", "part"})
         assert unsent == 0
     if "receive" in waiting:
         assert peer.idle
@@ -168,6 +168,8 @@ def judge_sending(run: Run) -> None:
     last_sent = max((call.began for call in run.sends if call.message in places), default=0)
     for call in run.sends:
         assert call.message in places or call.returned > last_sent, "a message is missing in between"
+    if run.peer.unfinished is not None:
+        judge_unfinished(run, run.peer.unfinished, last_sent)
     opcodes = [f.opcode for f in frames]
     assert not any(CLOSE in opcodes[:place] for place, opcode in enumerate(opcodes) if opcode != PONG)
     assert pongs(frames) == run.peer.has_written("ping")[: len(pongs(frames))]
@@ -177,6 +179,14 @@ def judge_sending(run: Run) -> None:
             assert abs(run.over_at - run.left_at - sum(run.setting.talk)) < EPSILON  # as soon as it had answered
         assert all(call.message in places for call in run.sends if call.returned < math.inf)
         assert close_codes(frames) == run.closes
+
+
+def judge_unfinished(run: Run, unfinished: Frame, last_sent: float) -> None:
+    """What has come of a message that was broken off is its beginning, and what was sent before came before it."""
+    kind = str if unfinished.opcode == TEXT else bytes
+    later = [call.message for call in run.sends if call.began > last_sent and isinstance(call.message, kind)]
+    as_bytes = [message.encode() if isinstance(message, str) else message for message in later]
+    assert any(message.startswith(unfinished.payload) for message in as_bytes)
 
 
 def was_peaceful(run: Run) -> bool:

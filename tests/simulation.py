@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
-from .memory import BINARY, CLOSE, PING, PONG, TEXT, Frame, MemoryTransport, Peer, close_frame, frame
+from .memory import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, MemoryTransport, Peer, close_frame, frame
 
 if TYPE_CHECKING:
     import httpx2
@@ -206,7 +206,8 @@ class SimulatedPeer:
 
     Attributes:
         said: all that it was to say, in order; :meth:`arrived` is what of it the client can have.
-        frames: what came from the client.
+        frames: what came from the client; a message in fragments is one, when it is whole.
+        unfinished: what has come of a message in fragments that is not.
         end: how the client's bytes ended: "end" between two frames, "half a frame", or "gone" if it was
             the peer that broke off; empty if they have not.
         active_at: when it last wrote or read something.
@@ -218,6 +219,7 @@ class SimulatedPeer:
         self.stream = stream
         self.said: list[Said] = []
         self.frames: list[Frame] = []
+        self.unfinished: Frame | None = None
         self.end = ""
         self.reading = trio.Event()
         self.reading.set()
@@ -257,6 +259,11 @@ class SimulatedPeer:
             if ping_between:
                 self.ping(b"between")
         self._say(frame(opcode if len(parts) == 1 else 0, parts[-1]), "message", message)
+
+    def say_half(self, message: str | bytes) -> None:
+        """The beginning of a message."""
+        half = message[: len(message) // 2]
+        self._say(frame(TEXT, half.encode() if isinstance(half, str) else half, fin=False), "half")
 
     def ping(self, payload: bytes) -> None:
         self._say(frame(PING, payload), "ping", payload)
@@ -337,7 +344,11 @@ class SimulatedPeer:
         peer = Peer(_Gated(self))  # type: ignore[arg-type]
         try:
             while True:
-                received = await peer.receive()
+                received, fin = await peer.receive_fragment()
+                if received.opcode in (CONTINUATION, TEXT, BINARY):
+                    self._take_data(received, fin=fin)
+                    continue
+                assert fin
                 self.frames.append(received)
                 if received.opcode == PING and self._answers_pings:
                     self.pong(received.payload)
@@ -348,6 +359,16 @@ class SimulatedPeer:
             self.end = "gone" if self.deaf else "end" if between_frames else "half a frame"
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.end = "gone"
+
+    def _take_data(self, received: Frame, *, fin: bool) -> None:
+        """A frame of a message, which is told of when it is whole."""
+        begun = self.unfinished
+        assert (received.opcode == CONTINUATION) == (begun is not None), "a message inside another, or the rest of none"
+        assert all(f.opcode != CLOSE for f in self.frames), "it goes on after a close frame"
+        whole = received if begun is None else Frame(begun.opcode, begun.payload + received.payload)
+        if fin:
+            self.frames.append(whole)
+        self.unfinished = None if fin else whole
 
     async def _talk_on(self) -> None:
         """It has read a close frame, and is not done yet."""
