@@ -160,8 +160,8 @@ class SyncMessageReader(ReadingBlock):
         if stream is None:
             if self._whole and engine.life.closed_here:  # what was not taken by then is discarded, as in the queue
                 engine.raise_ended(engine.inbox.error)
-            part, self._whole = self._whole, b""
-            return part
+            whole, self._whole = self._whole, b""
+            return whole
         part = engine.inbox.next_part(stream)
         engine.outbox.calm()
         if part is None and not stream.ended:
