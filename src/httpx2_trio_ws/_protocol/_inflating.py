@@ -1,9 +1,12 @@
 """Inflating messages (RFC 7692), whole or step by step.
 
 Whoever sends a message leaves out the end of its last block, four bytes (§7.2.1); who receives it adds them. Here they are
-added by a call of their own, and with them one more empty block. At a block's end, where a whole message leaves off, they
-give nothing; anywhere else they are taken for data, and nearly always give some: so a message that was cut short inside a
-block is refused, and not delivered with rubbish at its end. Some who flush each fragment leave nothing out; that shows.
+added by a call of their own, and with them empty blocks. At a block's end, where a whole message leaves off, they give
+nothing; anywhere else they are taken for data, and give some, or none that is good: so a message that was cut short inside a
+block is refused, and not delivered with rubbish at its end. Within the code lengths at the beginning of a block nothing is
+given, either, so the empty blocks are more than any code lengths take: 316 of at most seven bits (RFC 1951 §3.2.7). One is
+enough where no code lengths are to be expected, which is most of the small messages. Some who flush each fragment leave
+nothing out; that shows.
 """
 
 from __future__ import annotations
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 _END = b"\x00\x00\xff\xff"
 _EMPTY_BLOCK = b"\x00" + _END
 _END_AND_EMPTY_BLOCK = _END + _EMPTY_BLOCK
+_EMPTY_BLOCKS = _EMPTY_BLOCK * 64
+_END_AND_EMPTY_BLOCKS = _END + _EMPTY_BLOCKS
+# A message that begins with a block whose codes are the usual ones, or with a stored one (RFC 1951 §3.2.3), has seldom
+# another if it is shorter than this; and it ends in a zero byte, since the usual code of a block's end is seven zero bits.
+_OTHER_CODES = 0x04
+_SHORT = 64
 # The last byte of what leaves out _END has the last of a block's three zero bits, and zeros after it, up to its top.
 _NO_LAST_BYTE = 0x20
 _CUT_SHORT = "decompression failed: a message ends inside a block"
@@ -34,12 +43,15 @@ def _ends_inside_a_block(decoder: zlib._Decompress, tail: bytes) -> bool:
 
     Args:
         decoder: has inflated the message, and has met no final block.
-        tail: the message's last bytes, four of them if it has so many.
+        tail: the message's last bytes, at least _SHORT of them if it has so many.
     """
-    if tail[-1] < _NO_LAST_BYTE:
+    last = tail[-1]
+    if not last and len(tail) < _SHORT and not tail[0] & _OTHER_CODES:
         end = _END_AND_EMPTY_BLOCK
+    elif last < _NO_LAST_BYTE:
+        end = _END_AND_EMPTY_BLOCKS
     elif tail.endswith(_END):  # it has left nothing out
-        end = _EMPTY_BLOCK
+        end = _EMPTY_BLOCKS
     else:
         return True
     try:
@@ -63,7 +75,7 @@ class Inflating:
         self._takeover = not deflate.remote_no_context_takeover
         vars(deflate).pop("decoder", None)  # the extension's own is of no use
         self._decoder: zlib._Decompress | None = None
-        # The last four bytes of what was inflated of the message in the making.
+        # The last bytes of what was inflated of the message in the making.
         self._tail = b""
 
     def _new_decoder(self) -> zlib._Decompress:
@@ -104,7 +116,7 @@ class Inflating:
         try:
             inflated = decoder.decompress(part, max_size)
             used = len(part) - len(decoder.unconsumed_tail)
-            self._tail = (self._tail + part[max(0, used - 4) : used])[-4:]
+            self._tail = (self._tail + part[max(0, used - _SHORT) : used])[-_SHORT:]
             if len(inflated) >= max_size and used == len(part):
                 inflated += decoder.decompress(b"")  # what zlib has held back: not much
         except zlib.error as exc:
