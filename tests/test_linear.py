@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import time
+import types
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,12 @@ import pytest
 from httpx2_trio_ws import WebSocketException
 from httpx2_trio_ws import anyio as on_anyio
 from httpx2_trio_ws._core._life import Life
-from httpx2_trio_ws._protocol import BINARY, Connection
+from httpx2_trio_ws._http2_transport._pool import Pool, _Origin, _Waiter
+from httpx2_trio_ws._protocol import BINARY, Connection, Outgoing
+from httpx2_trio_ws._session._inbox import Inbox
 from httpx2_trio_ws._session._outbox import Outbox
-from httpx2_trio_ws._sync._inbox import Inbox, _Receiver
+from httpx2_trio_ws._sync._inbox import Inbox as InboxOfThreads
+from httpx2_trio_ws._sync._inbox import _Receiver
 from httpx2_trio_ws._sync._waiting import Signal, Waiter
 from httpx2_trio_ws.testing import memory_server
 
@@ -26,7 +30,7 @@ from .memory import PING, TEXT, frame, text
 from .virtual_time import VIRTUAL, run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 
     from httpx2_trio_ws.testing import ScriptedPeer
 
@@ -127,9 +131,80 @@ def test_tasks_that_wait(loop: str, waiters: Callable[[Any, int], Awaitable[None
     grows_linearly(lambda count: run_virtual(loop, partial(main, count)), 500)
 
 
+class ByHand:
+    """A runtime without a loop: whoever waits stands still until it is closed, which is what cancelling does to it."""
+
+    class event:  # noqa: N801 (as a runtime has it)
+        @types.coroutine
+        def wait(self) -> Generator[None]:
+            yield
+
+        def set(self) -> None:
+            """Nobody runs."""
+
+    @staticmethod
+    def current_task() -> None:
+        """None."""
+
+
+def waiting_to_receive(count: int) -> list[Coroutine[Any, Any, object]]:
+    inbox = Inbox(BY_HAND, Connection(), 1)
+    return [inbox.wait_message() for _ in range(count)]
+
+
+def waiting_to_receive_in_parts(count: int) -> list[Coroutine[Any, Any, object]]:
+    inbox = Inbox(BY_HAND, Connection(), 1)
+    return [inbox.wait_in_parts(None) for _ in range(count)]
+
+
+def waiting_to_send(count: int) -> list[Coroutine[Any, Any, object]]:
+    outbox = Outbox(BY_HAND, Connection())
+    outbox.deposit(bytes(10**5), BINARY)
+    return [outbox.wait_turn((b"", BINARY)) for _ in range(count)]
+
+
+def waiting_to_send_in_parts(count: int) -> list[Coroutine[Any, Any, object]]:
+    connection = Connection()
+    outbox = Outbox(BY_HAND, connection)
+    outbox.deposit(bytes(10**5), BINARY)
+    return [outbox.begin(Outgoing(connection, BINARY), None) for _ in range(count)]
+
+
+BY_HAND: Any = ByHand
+BY_ONE = [waiting_to_receive, waiting_to_receive_in_parts, waiting_to_send, waiting_to_send_in_parts]
+
+
+@pytest.mark.parametrize("waiting", BY_ONE)
+def test_tasks_that_are_cancelled_one_by_one(waiting: Callable[[int], list[Coroutine[Any, Any, object]]]) -> None:
+    """The last first; what a loop does beside it does not count."""
+
+    def work(count: int) -> None:
+        calls = waiting(count)
+        for call in calls:
+            call.send(None)
+        for call in reversed(calls):
+            call.close()
+
+    grows_linearly(work, 2000)
+
+
+def test_requests_that_wait_for_a_connection_and_are_cancelled() -> None:
+    unused: Any = None
+
+    def work(count: int) -> None:
+        origin = _Origin("https://example.com")
+        waiters = [_Waiter(BY_HAND) for _ in range(count)]
+        origin.waiting.update(dict.fromkeys(waiters))
+        for waiter in reversed(waiters):
+            Pool._withdraw(unused, origin, waiter)
+        assert not origin.waiting
+
+    grows_linearly(work, 2000)
+
+
 def test_threads_that_give_up() -> None:
     def work(count: int) -> None:
-        inbox = Inbox(1, lambda: None, Life(5), Connection())
+        inbox = InboxOfThreads(1, lambda: None, Life(5), Connection())
         receivers = [_Receiver() for _ in range(count)]
         for receiver in receivers:
             inbox._receivers[receiver] = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -50,7 +50,8 @@ class _Origin:
     def __init__(self, name: str) -> None:
         self.name = name
         self.connections: list[Connection] = []
-        self.waiting: deque[_Waiter] = deque()
+        # Those that give up are not looked for.
+        self.waiting: OrderedDict[_Waiter, None] = OrderedDict()
         self.is_dialling = False
         self.http1_until = -math.inf
 
@@ -130,7 +131,7 @@ class Pool:
 
     async def _ask(self, origin: _Origin, request: httpx2.Request) -> Connection | _Word:
         waiter = _Waiter(self._runtime)
-        origin.waiting.append(waiter)
+        origin.waiting[waiter] = None
         self._serve(origin)
         if waiter.told is None:
             await self._wait(origin, waiter, request)
@@ -151,7 +152,7 @@ class Pool:
             self._withdraw(origin, waiter)
             raise
         if waiter.told is None:
-            origin.waiting.remove(waiter)
+            del origin.waiting[waiter]
             if origin.is_dialling:
                 raise httpx2.ConnectTimeout(f"no connection to {origin.name} within {seconds} s", request=request)
             raise httpx2.PoolTimeout(self._full(origin, seconds), request=request)
@@ -168,7 +169,7 @@ class Pool:
     def _withdraw(self, origin: _Origin, waiter: _Waiter) -> None:
         """The request was cancelled: what it was told is for the next."""
         if waiter in origin.waiting:
-            origin.waiting.remove(waiter)
+            del origin.waiting[waiter]
         elif isinstance(waiter.told, Connection):
             waiter.told.release()
         elif waiter.told is _Word.DIAL:
@@ -180,13 +181,13 @@ class Pool:
         waiting = origin.waiting
         while waiting:
             if self._runtime.now() < origin.http1_until:
-                waiting.popleft().tell(_Word.HTTP1)
+                waiting.popitem(last=False)[0].tell(_Word.HTTP1)
             elif (connection := origin.with_room()) is not None:
                 connection.reserved += 1
-                waiting.popleft().tell(connection)
+                waiting.popitem(last=False)[0].tell(connection)
             elif not origin.is_dialling and self._may_dial(origin):
                 origin.is_dialling = True
-                waiting.popleft().tell(_Word.DIAL)
+                waiting.popitem(last=False)[0].tell(_Word.DIAL)
             else:
                 return
 
