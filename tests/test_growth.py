@@ -257,6 +257,24 @@ async def many(rounds: Rounds, count: int) -> tuple[int, int, int]:
     return tracemalloc.get_traced_memory()[0], tasks, descriptors()
 
 
+async def growth(rounds: Rounds, count: int) -> int:
+    """How many bytes memory has grown by in so many rounds; neither tasks nor descriptors are left.
+
+    What a session keeps makes it grow each time. What an interpreter on a busy machine keeps, for example a table that has
+    become too small, does not; so if it has grown, it is seen whether it does so again, and again.
+    """
+    grown: list[int] = []
+    before = await many(rounds, len(ENDINGS))
+    while len(grown) < 3:
+        after = await many(rounds, count)
+        assert after[1:] == before[1:]
+        grown.append(after[0] - before[0])
+        if grown[-1] < NOISE:
+            break
+        before = after
+    return grown[-1]
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
 def test_sessions_leave_nothing(runtime: Runtime, record_property: Callable[[str, object], None]) -> None:
     clients: list[weakref.ref[Any]] = []
@@ -265,11 +283,9 @@ def test_sessions_leave_nothing(runtime: Runtime, record_property: Callable[[str
         async with runtime.open() as rounds:
             clients.append(weakref.ref(rounds.client))
             await many(rounds, 10 * len(ENDINGS))
-            before = await many(rounds, len(ENDINGS))
-            after = await many(rounds, ROUNDS // runtime.part)
-        record_property("bytes grown", after[0] - before[0])
-        assert after[1:] == before[1:]
-        assert after[0] - before[0] < NOISE
+            grown = await growth(rounds, ROUNDS // runtime.part)
+        record_property("bytes grown", grown)
+        assert grown < NOISE
 
     tracemalloc.start()
     try:
@@ -294,11 +310,10 @@ async def test_growth_is_noticed() -> None:
     rounds = Rounds(None, one, tasks)
     tracemalloc.start()
     try:
-        before = await many(rounds, len(ENDINGS))
-        after = await many(rounds, 300)
+        grown = await growth(rounds, 300)
     finally:
         tracemalloc.stop()
-    assert after[0] - before[0] > NOISE
+    assert grown > NOISE
 
 
 def cases() -> list[Any]:
