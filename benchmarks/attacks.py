@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from tests.attacks import ATTACKS, KIB, MIB, Attacker
+import anyio
+from tests.attacks import ATTACKS, KIB, MIB, Attacker, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -138,31 +139,20 @@ def measure(contender: str, attack: str) -> Row:
     """In this process, which nobody else should use."""
     function, loop = CONTENDERS[contender]
     size = 64 * KIB if "bomb" in attack else MIB
-    longest = began = 0.0
-    memory = 0
+    began, memory, turns = 0.0, 0, Turns()
 
     async def watched() -> str:
-        import anyio
-
-        async def watch() -> None:
-            nonlocal longest
-            last = time.thread_time()
-            while True:
-                await anyio.sleep(0.0005)
-                now = time.thread_time()
-                longest, last = max(longest, now - last), now
-
         result = ""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
+            tasks.start_soon(turns.watch)
             await anyio.sleep(0.01)
             result = await function(attacker.url, begin)
             tasks.cancel_scope.cancel()
         return str(result)
 
     def begin() -> None:
-        nonlocal began, memory, longest
-        memory, longest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
+        nonlocal began, memory
+        memory, turns.longest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0.0
         began = time.process_time()
         attacker.go()
 
@@ -174,7 +164,7 @@ def measure(contender: str, attack: str) -> Row:
         "attack": attack,
         "contender": contender,
         "milliseconds_per_mib": 1000 * (spent - attacker.cpu) * MIB / size,
-        "longest_milliseconds": None if loop is None else 1000 * longest,
+        "longest_milliseconds": None if loop is None else 1000 * turns.longest,
         "mebibytes": held / KIB,
         "end": end,
     }

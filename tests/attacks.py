@@ -17,6 +17,8 @@ import zlib
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import anyio
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -251,6 +253,21 @@ class Attacker:
     def _drain(sock: socket.socket) -> None:
         while sock.recv(MIB):
             pass
+
+
+class Turns:
+    """How long another task on the event loop had to wait for its turn at most, in seconds of the thread's processor time."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def watch(self) -> None:
+        """Run until it is cancelled."""
+        last = time.thread_time()
+        while True:
+            await anyio.sleep(0.001)
+            now = time.thread_time()
+            self.longest, last = max(self.longest, now - last), now
 
 
 def yardstick() -> float:

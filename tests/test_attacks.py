@@ -22,7 +22,17 @@ from httpx2_trio_ws import WebSocketException, WebSocketUpgradeError
 from httpx2_trio_ws import anyio as on_anyio
 from httpx2_trio_ws import sync as in_threads
 
-from .attacks import ATTACKS, STORED_BLOCK, Attack, Attacker, dynamic_block, fixed_block, frames_per_mib, yardstick
+from .attacks import (
+    ATTACKS,
+    STORED_BLOCK,
+    Attack,
+    Attacker,
+    Turns,
+    dynamic_block,
+    fixed_block,
+    frames_per_mib,
+    yardstick,
+)
 from .test_answers import FACES, Opener, Token, accepted, answer_of, run, serving
 
 if TYPE_CHECKING:
@@ -77,21 +87,13 @@ def test_bodies(face: str, attack: str, status: str) -> None:
             return accepted(head)
         return harmful
 
-    longest = 0.0
-
-    async def watch() -> None:
-        nonlocal longest
-        last = time.thread_time()
-        while True:
-            await anyio.sleep(0.001)
-            now = time.thread_time()
-            longest, last = max(longest, now - last), now
+    turns = Turns()
 
     async def main(opened: Opener) -> None:
         result: Any = None
         spent = peak = math.inf
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
+            tasks.start_soon(turns.watch)
             await anyio.sleep(0.01)
             tracemalloc.start()
             began = time.thread_time()
@@ -102,7 +104,7 @@ def test_bodies(face: str, attack: str, status: str) -> None:
             tasks.cancel_scope.cancel()
         assert isinstance(result, WebSocketUpgradeError) is status.startswith("403"), result
         assert spent < SECONDS
-        assert longest < SECONDS
+        assert turns.longest < SECONDS
         assert peak < BYTES
 
     with serving(answer) as server, contextlib.suppress(ConnectionError):
@@ -129,7 +131,8 @@ class Cost:
     """What an attack has cost: seconds of processor time, those between two turns of another task, bytes."""
 
     def __init__(self) -> None:
-        self.spent = self.longest = 0.0
+        self.spent = 0.0
+        self.turns = Turns()
         self.held = self.read = self.received = 0
 
 
@@ -146,19 +149,12 @@ def measured(cost: Cost, *, memory: bool) -> Generator[None]:
 
 
 async def attacked_on_loop(attacker: Attacker, cost: Cost, memory: bool) -> None:
-    async def watch() -> None:
-        last = time.thread_time()
-        while True:
-            await anyio.sleep(0.001)
-            now = time.thread_time()
-            cost.longest, last = max(cost.longest, now - last), now
-
     async with (
         httpx2.AsyncClient(trust_env=False) as client,
         anyio.create_task_group() as tasks,
         on_anyio.open_websocket(client, attacker.url) as ws,
     ):
-        tasks.start_soon(watch)
+        tasks.start_soon(cost.turns.watch)
         with measured(cost, memory=memory), contextlib.suppress(WebSocketException):
             attacker.go()
             async for message in ws:
@@ -200,7 +196,7 @@ def test_the_time_that_sessions_take(face: str, attack: str, unit: float) -> Non
     sent, frames = cost.read / MIB, frames_per_mib(ATTACKS[attack])
     most = sent * (PER_MIB + PER_FRAME * frames) + PER_MIB_RECEIVED * cost.received / MIB
     assert cost.spent / unit < most
-    assert cost.longest / unit < A_TURN
+    assert cost.turns.longest / unit < A_TURN
 
 
 @each_attack
