@@ -286,7 +286,7 @@ class SimulatedPeer:
 
     def deafen(self) -> None:
         """Read no more, so that the client's writes fail; what is said goes on."""
-        self.deaf = True
+        self.deaf = not self.dropped  # else nothing changes
         if not self.stream.closed:
             self.stream.stop_reading()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,8 @@ class _Backend(httpcore2.AsyncNetworkBackend):
         connection = ServerConnection(stream, self._server)
         self._server.connections.append(connection)
         try:
-            await connection.serve(self._tasks)  # type: ignore[arg-type]
+            with contextlib.suppress(ConnectionResetError):  # the client has gone, and has not read all
+                await connection.serve(self._tasks)  # type: ignore[arg-type]
         finally:
             with trio.CancelScope(shield=True):
                 await stream.aclose()
