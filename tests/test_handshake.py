@@ -9,9 +9,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 
 from httpx2_trio_ws import WebSocketUpgradeError
+from httpx2_trio_ws._handshake import _agreement
 from httpx2_trio_ws._handshake._agreement import check_response
 from httpx2_trio_ws._handshake._rules import check_headers, check_subprotocols, http_url, redirected, request_headers
 from httpx2_trio_ws._handshake._versions import HTTP1
@@ -123,12 +126,12 @@ def test_urls_that_are_refused(url: str) -> None:
 def test_reserved_headers(name: str, hint: str) -> None:
     for headers in ({name: "x"}, [(name, "x")], [(name.encode(), b"x")]):
         with pytest.raises(ValueError, match=f"(?i){name}.*{hint}"):
-            check_headers(headers)
+            check_headers(httpx2.Headers(headers))
 
 
 def test_other_headers_are_the_users() -> None:
-    check_headers({"Origin": "http://h", "Host": "h", "Authorization": "x", "User-Agent": "x"})
-    check_headers(None)
+    check_headers(httpx2.Headers({"Origin": "http://h", "Host": "h", "Authorization": "x", "User-Agent": "x"}))
+    check_headers(httpx2.Headers({"Connection": "keep-alive"}), besides=b"connection")
 
 
 @pytest.mark.parametrize("wrong", ["chat", b"chat", [b"chat"], [1]])
@@ -152,6 +155,29 @@ def test_subprotocols_that_may_be_offered() -> None:
 def test_upgrade_and_connection_in_any_case(upgrade: str, connection: str) -> None:
     agreement = check_response(answer(Upgrade=upgrade, Connection=connection), HandshakeOptions())
     assert agreement == (None, None)
+
+
+_VALUES = st.sampled_from(
+    ["websocket", "WebSocket", "Upgrade", "upgrade", "keep-alive, Upgrade", "h2c", "", ACCEPT, KEY]
+)
+_FIELDS = st.tuples(
+    st.sampled_from(["Upgrade", "connection", "Sec-WebSocket-Accept", "Sec-WebSocket-Protocol", "Server"]), _VALUES
+)
+
+
+@given(st.lists(_FIELDS, max_size=2), st.sampled_from(["Upgrade", "Connection", "Sec-WebSocket-Accept"]), _VALUES)
+def test_what_is_accepted_without_being_parsed_is_so_when_it_is(
+    more: list[tuple[str, str]], replaced: str, value: str
+) -> None:
+    response = answer(101, *more, **{replaced: value})
+    if _agreement._says_no_more(response):
+        assert _agreement._parsed(response, HandshakeOptions()) == (None, None)
+
+
+def test_an_ordinary_answer_is_not_parsed() -> None:
+    assert _agreement._says_no_more(answer())
+    assert _agreement._says_no_more(answer(101, ("Server", "x"), Upgrade="WebSocket", Connection="upgrade"))
+    assert not _agreement._says_no_more(answer(Sec_WebSocket_Protocol="chat"))
 
 
 def test_whitespace_around_values_is_no_part_of_them() -> None:

@@ -151,10 +151,9 @@ def parse_options(options: OpenOptions) -> tuple[HandshakeOptions, SessionOption
         if name not in _HANDSHAKE | _SESSION:
             raise TypeError(f"there is no option {name!r}{_hint(name)}")
     given: dict[str, Any] = dict(options)
-    return (
-        HandshakeOptions(**{name: given[name] for name in given if name in _HANDSHAKE}),
-        SessionOptions(**{name: given[name] for name in given if name in _SESSION}),
-    )
+    handshake = {name: given[name] for name in given if name in _HANDSHAKE}
+    session = {name: given[name] for name in given if name in _SESSION}
+    return HandshakeOptions(**handshake), SessionOptions(**session) if session else _DEFAULTS
 
 
 # What other libraries call it.
@@ -244,3 +243,6 @@ def _check_size(name: str, value: float) -> None:
         float(value)
     except OverflowError:
         raise ValueError(f"{name} is an integer that is too large to be a float; math.inf waits for ever") from None
+
+
+_DEFAULTS = SessionOptions()  # one for all sessions that have nothing else

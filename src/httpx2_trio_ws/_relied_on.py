@@ -58,6 +58,12 @@ BETTER = (
         for name in ("_ssl_object", "_read_bio", "_write_bio")
     ),
     Name("httpcore2", "httpcore2._backends.trio", "TrioStream._stream", "finding the stream beneath"),
+    Name(
+        "httpcore2",
+        "httpcore2._async.http11",
+        "AsyncHTTP11UpgradeStream._leading_data",
+        "knowing that nothing came together with the answer",
+    ),
     Name("httpcore2", "httpcore2._backends.anyio", "AnyIOStream._stream", "finding the stream beneath"),
     Name("httpx2", "httpx2", "AsyncClient._build_redirect_request", "telling a redirect to what is no URL"),
 )

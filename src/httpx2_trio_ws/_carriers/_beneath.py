@@ -61,6 +61,11 @@ def _layers(stream: Any) -> Iterator[Any]:
         stream = getattr(stream, "_stream", None) or getattr(stream, "transport_stream", None)
 
 
+def may_hold_bytes(stream: Any) -> bool:
+    """An upgraded stream may have bytes that came together with the 101. It need not have."""
+    return getattr(stream, "_leading_data", None) != b""
+
+
 def own_stream(response: httpx2.Response) -> Any:
     """The network stream that an answer came on; ``None`` if there is none, or others use it, too: it speaks HTTP/2."""
     return response.extensions.get("network_stream") if response.http_version.startswith("HTTP/1.") else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ._base import LARGE_READ, READ_SIZE, CarrierError, own_carrier
-from ._beneath import on_plain_socket, tls_beneath
+from ._beneath import may_hold_bytes, on_plain_socket, tls_beneath
 from ._descriptor import write_now
 from ._stream import StreamCarrier
 from ._tls import SPARSE, Records
@@ -25,7 +25,8 @@ class SocketCarrier(StreamCarrier):
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(response)
-        self._first = True
+        # trio's streams on sockets read nothing ahead.
+        self._first = may_hold_bytes(self._stream)
         self._read_size = READ_SIZE
 
     async def read(self) -> bytes:
@@ -88,6 +89,7 @@ class TLSCarrier(SocketCarrier):
 
     def __init__(self, response: httpx2.Response, tls: TLS) -> None:
         super().__init__(response)
+        self._first = True
         self._records = Records(self._socket, tls)
 
     async def _read_rest(self) -> bytes:

@@ -27,7 +27,6 @@ once. :meth:`Life.deadline` is the only one there is: whatever the peer does, al
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import TYPE_CHECKING
 
@@ -55,8 +54,8 @@ DRAIN = 1.0
 CLOSED = "the session was closed on our side, by close() or by leaving its block"
 
 
-class Do(enum.IntFlag):
-    """What an input asks for."""
+class Do:
+    """What an input asks for: a sum of these. Plain numbers, as Python's own flags take a dozen calls for each question."""
 
     NOTHING = 0
     CLOSE_FRAME = 1  #: Queue our close frame, after the messages.
@@ -112,7 +111,7 @@ class Life:
 
     # -- inputs --------------------------------------------------------------------------------
 
-    def write_failed(self, cause: BaseException | None, now: float) -> Do:
+    def write_failed(self, cause: BaseException | None, now: float) -> int:
         """Nothing can be sent any more. What has arrived is still read, as far as it comes soon."""
         if self.sending is not None:
             return Do.BREAK_OUT
@@ -121,7 +120,7 @@ class Life:
         self.failed_at = self._drained_at = now
         return Do.BREAK_OUT | Do.FORGET_PINGS
 
-    def eof(self, cause: BaseException | None, now: float) -> Do:
+    def eof(self, cause: BaseException | None, now: float) -> int:
         """Nothing more will be received, and there is nothing to wait for."""
         self._said_at = -math.inf
         if self.draining:
@@ -130,13 +129,13 @@ class Life:
         how = "the peer ended it" if cause is None else _how(cause)
         return self.failed(WebSocketNetworkError(f"the connection was lost without a close frame: {how}"), cause, now)
 
-    def peer_closed(self, code: int, reason: str, now: float) -> Do:
+    def peer_closed(self, code: int, reason: str, now: float) -> int:
         """The peer's close frame came."""
         if self.receiving is not None:
             return Do.NOTHING
         return self._end(WebSocketDisconnect(code, reason), now) | Do.DISCARD_OUT
 
-    def heard(self, connection: Connection, now: float) -> Do:
+    def heard(self, connection: Connection, now: float) -> int:
         """The peer has ended the session, as the connection tells: by its close frame, or by breaking the rules."""
         failure, peer_close = connection.failure, connection.peer_close
         if failure is not None:
@@ -144,11 +143,11 @@ class Life:
         assert peer_close is not None
         return self.peer_closed(int(peer_close.code), peer_close.reason, now)
 
-    def peer_violated(self, code: int, reason: str, now: float) -> Do:
+    def peer_violated(self, code: int, reason: str, now: float) -> int:
         """The peer broke the protocol, and has been told so."""
         return self.failed(WebSocketProtocolError(code, reason), None, now)
 
-    def failed(self, error: WebSocketException, cause: BaseException | None, now: float) -> Do:
+    def failed(self, error: WebSocketException, cause: BaseException | None, now: float) -> int:
         """The session has failed, unless it has ended already."""
         if self.receiving is not None:
             return Do.NOTHING
@@ -157,7 +156,7 @@ class Life:
         self.failed_at = min(self.failed_at, now)
         return self._end(error, now) | Do.DISCARD_OUT
 
-    def close(self, now: float, *, can_say: bool) -> Do:
+    def close(self, now: float, *, can_say: bool) -> int:
         """Close from our side: flush what was sent, then the close frame, if it can be said."""
         if self.closed_here:
             return Do.NOTHING
@@ -167,7 +166,7 @@ class Life:
             do |= Do.CLOSE_FRAME
         return do | self._end(self.failure or WebSocketClosedError(CLOSED), now) | Do.DISCARD_IN
 
-    def drop(self, why: str, now: float) -> Do:
+    def drop(self, why: str, now: float) -> int:
         """The connection is about to be dropped. With :attr:`Do.CLOSE_FRAME`, a goodbye may be tried."""
         if self.draining:
             return self.eof(None, now)  # a write had failed, and nothing more came
@@ -175,7 +174,7 @@ class Life:
             return Do.NOTHING
         return Do.CLOSE_FRAME | self._end(WebSocketClosedError(why), now)
 
-    def bug(self, exc: BaseException, now: float) -> Do:
+    def bug(self, exc: BaseException, now: float) -> int:
         """An error of our own, or of a hook. Who waits is woken anew: it may have come in the middle of an end."""
         if self.receiving is not None:
             return _END
@@ -203,7 +202,7 @@ class Life:
             self._ended_at + close_timeout, self.failed_at + grace, self._said_at + linger, self._drained_at + DRAIN
         )
 
-    def _end(self, error: WebSocketException, now: float) -> Do:
+    def _end(self, error: WebSocketException, now: float) -> int:
         self.receiving = self.sending = error
         if isinstance(error, WebSocketDisconnect):
             self.sending = SendDisconnect(error.code, error.reason)

@@ -55,7 +55,7 @@ class Watch:
     @property
     def sees_frames(self) -> bool:
         """Frames have to be told of."""
-        return any(self._hooks.get(name) for name in ("frame_received", "frame_sent"))
+        return self.has_hooks and any(self._hooks.get(name) for name in ("frame_received", "frame_sent"))
 
     def opened(self, session: object) -> None:
         """``session`` is the one that is watched."""

@@ -51,7 +51,7 @@ def _hurry(response: httpx2.Response) -> None:
 
 def told_response(response: httpx2.Response) -> httpx2.Response:
     """What a session tells of the answer that opened it: read, as there is no body. Reading that itself would end its connection."""
-    told = copy_of(response)
+    told = copy_of(response) if "content-type" in response.headers else _made(response, _content(response))
     told.extensions = dict(response.extensions)
     return told
 

@@ -113,7 +113,7 @@ def _request(client: AnyClient, url: httpx2.URL | str, handshake: HandshakeOptio
     if target.fragment:
         raise ValueError(f"the URL {shown(target)!r} has a fragment, which a WebSocket URL may not (RFC 6455 §3)")
     # httpx2 itself puts a Connection header into each client.
-    check_headers([(name, value) for name, value in client.headers.multi_items() if name != "connection"])
+    check_headers(client.headers, besides=b"connection")
     request = client.build_request(
         HTTP1.method,
         target,

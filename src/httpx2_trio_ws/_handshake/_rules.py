@@ -16,21 +16,19 @@ from ._versions import ACCEPTING, HTTP1, location
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from httpx2._types import HeaderTypes
-
     from httpx2_trio_ws._options import HandshakeOptions
 
 _SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 # Each of these is the handshake's own, and has an option where there is anything to choose.
-_RESERVED: dict[str, str | None] = {
-    **dict.fromkeys(name.decode() for name in ACCEPTING),
-    "sec-websocket-key": None,
-    "sec-websocket-version": None,
-    "sec-websocket-extensions": "compression=",
-    "sec-websocket-protocol": "subprotocols=",
+_RESERVED: dict[bytes, str | None] = {
+    **dict.fromkeys(ACCEPTING),
+    b"sec-websocket-key": None,
+    b"sec-websocket-version": None,
+    b"sec-websocket-extensions": "compression=",
+    b"sec-websocket-protocol": "subprotocols=",
     # A handshake has no body.
-    "content-length": None,
-    "transfer-encoding": None,
+    b"content-length": None,
+    b"transfer-encoding": None,
 }
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _NAME = re.compile(_TOKEN.pattern.encode())
@@ -68,17 +66,18 @@ def _host(url: httpx2.URL) -> str:
         raise ValueError(f"the URL {shown(url)!r} has a host that is no name: {printable(str(exc))}") from exc
 
 
-def check_headers(headers: HeaderTypes | None) -> None:
-    """Refuse headers that are the handshake's own.
+def check_headers(headers: httpx2.Headers, *, besides: bytes = b"") -> None:
+    """Refuse headers that are the handshake's own, but for one.
 
     Raises:
         ValueError: naming the header, and the option to use instead.
     """
-    for name in httpx2.Headers(headers):
-        if name.lower() in _RESERVED:
-            option = _RESERVED[name.lower()]
+    for field, _ in headers.raw:
+        name = field.lower()
+        if name in _RESERVED and name != besides:
+            option = _RESERVED[name]
             instead = f"; use {option}" if option else ""
-            raise ValueError(f"the header {name!r} is set by the handshake itself{instead}")
+            raise ValueError(f"the header {name.decode()!r} is set by the handshake itself{instead}")
 
 
 def check_subprotocols(subprotocols: Sequence[str] | None) -> None:
@@ -110,12 +109,10 @@ def request_headers(options: HandshakeOptions) -> httpx2.Headers:
     Raises:
         TypeError, ValueError: see :func:`check_headers` and :func:`check_subprotocols`.
     """
-    check_headers(options.headers)
-    check_subprotocols(options.subprotocols)
     headers = httpx2.Headers(options.headers)
-    HTTP1.ask(headers)
-    offer(headers, options)
-    return headers
+    check_headers(headers)
+    check_subprotocols(options.subprotocols)
+    return httpx2.Headers([*headers.raw, *HTTP1.asking, *offer(options)])
 
 
 def check_fields(request: httpx2.Request) -> None:

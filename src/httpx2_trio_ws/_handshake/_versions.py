@@ -16,10 +16,11 @@ from httpx2_trio_ws._texts import shown, shown_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    Fields = list[tuple[bytes, bytes]]
+Fields = list[tuple[bytes, bytes]]
 
 KEY = "Sec-WebSocket-Key"
 _ASKING = {"Upgrade": "websocket", "Connection": "Upgrade"}
+_ASKING_FIELDS = tuple((name.encode(), value.encode()) for name, value in _ASKING.items())
 _ACCEPTED = 101
 # The fields by which a server accepts; each is the handshake's own.
 ACCEPTING = frozenset(
@@ -92,10 +93,8 @@ class _HTTP1(Version):
 
     # -- in the client's request, and the server's answer --------------------------------------
 
-    def ask(self, headers: httpx2.Headers) -> None:
-        """Ask, in the headers of a request; :meth:`renew_key` adds the key."""
-        headers.update(_ASKING)
-        headers["Sec-WebSocket-Version"] = "13"
+    #: The header fields of a request that asks; :meth:`renew_key` adds the key.
+    asking = (*_ASKING_FIELDS, (b"Sec-WebSocket-Version", b"13"))
 
     def renew_key(self, request: httpx2.Request) -> None:
         """Give the request a new random key, as each connection needs one (RFC 6455 §4.1, item 7)."""

@@ -21,6 +21,7 @@ from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
 from ._inbox import Inbox
+from ._late import LateEvent
 from ._outbox import Outbox
 from ._pings import Pings
 from ._sending import SendingEngine
@@ -56,13 +57,13 @@ class Engine(SendingEngine):
         self.peer_wait = Stopwatch()
         self.life = Life(options.close_timeout_seconds, options.failure_grace_seconds, carrier.linger_seconds)
         #: Set when nothing is left: no loop, no connection.
-        self.done = runtime.event()
+        self.done = LateEvent(runtime)
         interval = options.keepalive_ping_interval_seconds
         self._keepalive = (
             None if interval is None else Keepalive(interval, options.keepalive_ping_timeout_seconds, runtime.now())
         )
         self._grace = options.failure_grace_seconds
-        self._grace_over = runtime.event()
+        self._grace_over = LateEvent(runtime)
         self._read_all = False
         self._paused = False
         # When nothing more is to be waited for, whatever the peer does, if that is known.
@@ -284,7 +285,7 @@ class Engine(SendingEngine):
             self._grace_over.set()
             self._go_on()
 
-    def _do(self, do: Do) -> None:
+    def _do(self, do: int) -> None:
         """What the session's end asks for."""
         if do & Do.BREAK_OUT:
             self.outbox.broken()
@@ -363,6 +364,8 @@ class Engine(SendingEngine):
             self._do(do)
         rest = outbox.rest(WRITE_SIZE) + goodbye if outbox.between_frames else b""
         with contextlib.suppress(Exception):  # as in closing
+            if not rest:
+                return
             if carrier.writes_now:
                 outbox.wrote_beside(rest, carrier.write_now(rest))
                 return

@@ -337,7 +337,9 @@ class Reader:
                 life.said(time.monotonic())
             self._deadline = life.deadline(paused=self._paused)
 
-    def _tell(self, happened: Callable[..., Do], *args: Any, code: int = 1000, reason: str = "", **options: Any) -> Do:
+    def _tell(
+        self, happened: Callable[..., int], *args: Any, code: int = 1000, reason: str = "", **options: Any
+    ) -> int:
         """Something has happened that ends the session: do what that asks for."""
         with self.outbox.lock:  # a sender may find meanwhile that writing fails
             do = happened(*args, now=time.monotonic(), **options)
