@@ -306,12 +306,16 @@ def test_events() -> None:
     one, two = connection.streams
     assert connection.receive(answer(1, (b"x", b"y"))) == [Headers(one, 200, [(b"x", b"y")], ended=False)]
     assert connection.receive(answer(3, status=b"403", flags=5)) == [Headers(two, 403, [], ended=True), Ended(two)]
-    assert connection.receive(data(1, b"\2ab\0\0", 8), data(1, b"c", 1)) == [
-        Data(one, b"ab"),
-        Data(one, b"c"),
-        Ended(one),
-    ]
-    assert connection.receive(window(1, 5), window(0, 5)) == [Window(one), Window(None)]
+    assert connection.receive(window(1, 5), window(0, 200_000), window(0, 5)) == []
+    opened = [connection.connection.window_opened]
+    while connection.connection.send(one, bytes(65_536)):
+        connection.connection.take_output()
+    assert connection.receive(data(1, b"\2ab\0\0", 8)) == [Data(one, [b"ab"])]
+    opened.append(connection.connection.window_opened)
+    assert connection.receive(window(1, 65_536), window(1, 5)) == [Window(one)]
+    assert [*opened, connection.connection.window_opened] == [True, False, True]
+    assert connection.receive(data(1, b"c"), window(0, 5), data(1, b"d", 1)) == [Data(one, [b"c", b"d"]), Ended(one)]
+    assert Data(one, [b"c", b"d"]).data == b"cd"
     assert connection.receive(settings((4, 7))) == [SettingsReceived(), Window(None)]
     assert connection.receive(frame(PING, 1, 0, b"87654321")) == [PingAnswered(b"87654321")]
     assert connection.receive(rst(3, 0)) == [Reset(two, 0)]

@@ -18,7 +18,7 @@ from httpx2_trio_ws.http2 import HTTP2Transport
 from .scripted import Peer, client_of, echo, scripted, text
 from .server import CODES, PLAIN, serving
 from .test_transport import transport_of
-from .wire import DATA, HEADERS, RST, answer, data, rst, settings, window
+from .wire import DATA, HEADERS, PING, RST, answer, data, frame, rst, settings, window
 
 if TYPE_CHECKING:
     from .scripted import Contexts
@@ -61,11 +61,43 @@ async def test_beside_a_session_that_does_not_receive(tls: Contexts) -> None:
                 assert await echo_times(ws, 20) < 0.5
                 assert stalled.statistics().queued_messages == 2
                 stream = stalled._engine.carrier._stream  # type: ignore[attr-defined]
-                assert len(stream._buffer) <= 65536
-                assert stream.http2.receivable == 65536 - stream.http2.consumed - len(stream._buffer)
+                kept = len(stream._buffer) + stream._owed
+                assert kept <= 65536
+                assert stream.http2.receivable == 65536 - stream.http2.consumed - kept
             for _ in range(100):
                 assert len(await stalled.receive()) == 10_000
         assert len(server.connections) == 1
+
+
+async def test_what_a_session_has_taken_and_not_used_is_not_handed_back(tls: Contexts) -> None:
+    """Its queue is full, and what came with the last message lies there."""
+    sent = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        stream = await peer.accept()
+        await peer.accept()
+        await peer.send(*[data(stream, text("x" * 100) * 100)] * 5)
+        await peer.send(frame(PING, 0, 0, bytes(8)))
+        sent.set()
+        await peer.wait_end()
+
+    options: Any = {"close_timeout_seconds": 0.1}
+    async with (
+        scripted(script, tls[0]) as server,
+        client_of(tls[1]) as client,
+        open_websocket(client, server.url, queue_size=1, **options) as ws,
+        open_websocket(client, server.url, **options),
+    ):
+        stream = ws._engine.carrier._stream  # type: ignore[attr-defined]
+        await sent.wait()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert stream.http2.receivable == 65_536 - 51_000
+        assert stream._owed + len(stream._buffer) > 50_000
+        for _ in range(500):
+            await ws.receive()
+        await trio.testing.wait_all_tasks_blocked()
+        assert stream.http2.receivable > 32_768
 
 
 @pytest.mark.parametrize("of_a_stream", [65535, 2**20])

@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketNetworkError, open_websocket
+from httpx2_trio_ws._http2 import ErrorCode
 from httpx2_trio_ws._http2_transport._turns import Turns
 from httpx2_trio_ws._runtime._trio import TRIO
 
@@ -65,9 +66,11 @@ async def test_who_came_first_has_the_most() -> None:
                 connection.take_output()
         await writers.write(three, 50_000)
         await writers.write(two, 50_000)
+        before = [stream.sent for stream in (three, two)]
         await writers.open_window(0, 60_000)
-        written = dict(writers.written)
-        assert 50_000 > written[three.id] > written[two.id] > 0
+        of_three, of_two = (stream.sent - sent for stream, sent in zip((three, two), before, strict=True))
+        assert 50_000 > of_three > of_two > 0
+        tasks.cancel_scope.cancel()
 
 
 async def test_no_more_at_once_than_is_to_wait_to_be_written() -> None:
@@ -101,8 +104,10 @@ async def test_with_little_room_what_is_short_goes_first() -> None:
         await writers.open_window(two.id, 60_000)
         await writers.open_window(0, 1000)
         assert writers.written == [(two.id, 100)]
+        before = three.sent
         await writers.open_window(0, 60_000)
-        assert writers.written[1:] > [(three.id, 2048)]
+        assert three.sent > before + 2048
+        tasks.cancel_scope.cancel()
 
 
 async def test_long_data_waits_for_room_that_is_worth_a_frame() -> None:
@@ -111,11 +116,34 @@ async def test_long_data_waits_for_room_that_is_worth_a_frame() -> None:
         connection, [stream] = writers.client.connection, writers.client.streams
         while connection.send(stream, bytes(65535)):
             connection.take_output()
+        before = stream.sent
         await writers.write(stream, 30_000)
         await writers.open_window(0, 1000)
-        assert not writers.written
+        assert stream.sent == before
         await writers.open_window(0, 1100)
-        assert writers.written == [(stream.id, 2100)]
+        assert stream.sent == before + 2100
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_writer_sleeps_until_all_is_written_or_for_a_while(autojump_clock: object) -> None:
+    async with trio.open_nursery() as tasks:
+        writers = Writers(2, tasks)
+        connection, (one, two) = writers.client.connection, writers.client.streams
+        connection.reset(two, ErrorCode.CANCEL)
+        writers.client.receive(window(0, 2**20))
+        while connection.send(one, bytes(65536)):
+            connection.take_output()
+        for times in (3, 1):
+            writers.written.clear()
+            await writers.write(one, 30_000)
+            for _ in range(times):
+                await writers.open_window(one.id, 10_000)
+            if times == 1:
+                assert not writers.written
+                await trio.sleep(0.3)
+                assert not writers.written, "nothing has happened"
+                await writers.open_window(one.id, 5000)
+            assert writers.written == [(one.id, 30_000 if times == 3 else 15_000)]
 
 
 async def test_a_window_that_is_still_used_up_serves_nobody() -> None:

@@ -101,8 +101,8 @@ def test_what_one_has_half_used_is_handed_back() -> None:
 
 
 def test_the_window_is_handed_back_as_data_is_taken() -> None:
-    client = Client(1, answered=True)
-    [stream] = client.streams
+    client = Client(2, answered=True)
+    stream, _ = client.streams
     client.receive(*[data(1, bytes(10_000))] * 6)
     assert client.written() == [], "the connection's is large"
     client.connection.credit(stream, 30_000)
@@ -111,6 +111,37 @@ def test_the_window_is_handed_back_as_data_is_taken() -> None:
     assert client.written() == [(WINDOW, 0, 1, (40_000).to_bytes(4, "big"))]
     client.receive(*[data(1, bytes(10_000))] * 4)
     assert 1 in client.connection.streams
+
+
+def test_a_stream_that_is_alone_and_takes_what_it_is_sent_has_a_larger_window() -> None:
+    client = Client(1, answered=True)
+    [stream] = client.streams
+    client.receive(*[data(1, bytes(16_000))] * 4)
+    client.connection.credit(stream, 32_767)
+    assert client.written() == [], "not yet"
+    client.connection.credit(stream, 64_000 - 32_767)
+    assert client.written() == [(WINDOW, 0, 1, (2**20 - 65_536 + 64_000).to_bytes(4, "big"))]
+    assert stream.receivable == 2**20
+
+
+def test_it_is_smaller_again_with_others_beside_it() -> None:
+    client = Client(1, answered=True)
+    [stream] = client.streams
+    client.receive(*[data(1, bytes(16_000))] * 4)
+    client.connection.credit(stream, 64_000)
+    client.written()
+    client.connection.open_stream([(b":path", b"/")], None)
+    client.written()
+    taken = 0
+    while not client.written():
+        assert taken < 2**20, "the server has never to wait for ever"
+        client.receive(data(1, bytes(16_000)))
+        assert not client.connection.credit(stream, 16_000) or stream.receivable == 65_536
+        taken += 16_000
+    assert stream.window == stream.receivable == 65_536
+    client.receive(*[data(1, bytes(16_000))] * 4)
+    client.connection.credit(stream, 64_000)
+    assert client.written() == [(WINDOW, 0, 1, (64_000).to_bytes(4, "big"))]
 
 
 def test_the_connections_window_is_handed_back_at_once() -> None:
@@ -136,7 +167,7 @@ def test_more_than_the_connections_window() -> None:
 
 
 def test_padding_counts_and_is_handed_back() -> None:
-    client = Client(1, answered=True)
+    client = Client(2, answered=True)
     client.receive(*[data(1, b"\xff" + b"x" + bytes(255), 8)] * 128)
     client.connection.credit(client.streams[0], 1)
     assert client.written() == [(WINDOW, 0, 1, (256 * 128).to_bytes(4, "big"))]
@@ -264,7 +295,7 @@ def test_little_is_kept_of_a_frame_that_goes_on() -> None:
     for at in range(len(sent) - 1):
         assert client.receive(sent[at : at + 1]) == []
     assert len(client.connection._buffer) == len(sent) - 1
-    assert client.receive(sent[-1:]) == [Data(client.streams[0], bytes(16_384))]
+    assert client.receive(sent[-1:]) == [Data(client.streams[0], [bytes(16_384)])]
     assert len(client.connection._buffer) == 0
     assert time.thread_time() - began < 1
 

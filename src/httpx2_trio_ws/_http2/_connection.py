@@ -58,9 +58,11 @@ class Connection(Sending):
         self._last_id = f.MAX_WINDOW
         # The smallest `sent` that any stream may have: the nearest that a window is to its limit.
         self._least_sent = 0
+        #: The last bytes received have opened some window, a stream's or the connection's.
+        self.window_opened = False
         self._events: list[Event] = []
-        # One of the events says that the connection's window has opened.
-        self._window_opened = False
+        # Those of the events that are data: a stream has one of them at most, whatever frames it came in.
+        self._data_of: dict[Stream, Data] = {}
         self._buffer = bytearray()
         self._needed = 0
         # A header block that goes on: its stream, whether that ends with it, and what has come.
@@ -70,15 +72,15 @@ class Connection(Sending):
         """Take what was read, at ``now`` in seconds of any clock; tell what happened, in order."""
         if self.failed is not None:
             return []
-        events = self._events = []
-        self._window_opened = False
+        self.window_opened = False
         self._calm.passes(now)
         try:
             self._take(data)
         except HTTP2Error as exc:
             self.failed = exc
             self.goaway(exc.code, exc.text.encode())
-            events.append(Failed(exc))
+            self._events.append(Failed(exc))
+        events, self._events, self._data_of = self._events, [], {}
         return events
 
     def _take(self, data: bytes) -> None:
@@ -89,14 +91,22 @@ class Connection(Sending):
             raise HTTP2Error(ErrorCode.ENHANCE_YOUR_CALM, "a server that asks for answers and does not read them")
 
     def _parse(self, data: bytes) -> None:
-        buffer = self._buffer
-        if buffer:
-            if len(buffer) + len(data) < self._needed:
-                buffer += data
+        buffer, pos = self._buffer, 0
+        while buffer:
+            # The frame that has begun is put together, and no other: they are taken from where they lie.
+            end = pos + self._needed - len(buffer)
+            buffer += data[pos:end]
+            if end > len(data):
                 return
-            data = b"".join((buffer, data))
+            pos, frame = end, bytes(buffer)
             buffer.clear()
-        pos, end = 0, len(data)
+            self._frames(frame, 0)
+        self._frames(data, pos)
+
+    def _frames(self, data: bytes, pos: int) -> None:
+        """Act on the frames from a position on, and keep what is left."""
+        end, view = len(data), memoryview(data)
+        is_quick = self.settings_received and self._block is None
         while True:
             start = pos + f.HEADER_SIZE
             self._needed = f.HEADER_SIZE
@@ -113,12 +123,16 @@ class Connection(Sending):
                 break
             stream_id &= f.MAX_WINDOW
             pos = start + length
-            if kind == f.DATA and self.settings_received and self._block is None:
-                self._data(stream_id, flags, data[start:pos])
+            # These two are nearly all that come. All others, and these where they may not come, go the long way.
+            if kind == f.DATA and is_quick:
+                self._data(stream_id, flags, view[start:pos])
+            elif kind == f.WINDOW_UPDATE and is_quick:
+                self._window_update(flags, stream_id, view[start:pos])
             else:
                 self._other(kind, flags, stream_id, data[start:pos])
+                is_quick = self.settings_received and self._block is None
         if pos < end:
-            buffer += data[pos:]
+            self._buffer += view[pos:]
 
     def _refuse_start(self, kind: int, flags: int) -> None:
         """The server's connection preface is SETTINGS (RFC 9113 §3.4)."""
@@ -127,42 +141,54 @@ class Connection(Sending):
 
     # -- frames --------------------------------------------------------------------------------
 
-    def _data(self, stream_id: int, flags: int, payload: bytes) -> None:
-        length = padding = len(payload)
-        self._count(length)
+    def _data(self, stream_id: int, flags: int, payload: memoryview) -> None:
+        length = len(payload)
+        self._receivable -= length
+        self._consumed += length
+        if self._receivable < 0 or self._consumed * 2 >= self.connection_window:
+            self._hand_back()
         if flags & f.PADDED:
-            payload = _unpadded(payload)
-        padding -= len(payload)
+            payload = f.unpadded(payload)
         if not payload:
             self._spend()
-        stream = self._known(stream_id, "DATA")
+        stream = self.streams.get(stream_id)
         if stream is None:
+            self._check_known(stream_id, "DATA")
             return
         stream.receivable -= length
+        if stream.receivable < 0 or stream.ended or not stream.answered:
+            self._refuse_data(stream)
+            return
+        if flags & f.PADDED:
+            self.credit(stream, length - len(payload))
+        if payload:
+            self._add(stream, payload)
+        if flags & f.END_STREAM:
+            self._end(stream)
+
+    def _refuse_data(self, stream: Stream) -> None:
         if stream.receivable < 0:
             self._break(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream's window")
         elif stream.ended:
             self._break(stream, ErrorCode.STREAM_CLOSED, "data after END_STREAM")
-        elif not stream.answered:
-            self._break(stream, ErrorCode.PROTOCOL_ERROR, "data before an answer")
         else:
-            if padding:
-                self.credit(stream, padding)
-            if payload:
-                self._events.append(Data(stream, payload))
-            if flags & f.END_STREAM:
-                self._end(stream)
+            self._break(stream, ErrorCode.PROTOCOL_ERROR, "data before an answer")
 
-    def _count(self, length: int) -> None:
-        """So many bytes count against the connection's window, which is handed back at once."""
-        self._receivable -= length
+    def _add(self, stream: Stream, payload: memoryview) -> None:
+        event = self._data_of.get(stream)
+        if event is None:
+            event = self._data_of[stream] = Data(stream, [payload])
+            self._events.append(event)
+        else:
+            event.parts.append(payload)
+
+    def _hand_back(self) -> None:
+        """Whatever counts against the connection's window is handed back at once."""
         if self._receivable < 0:
             raise HTTP2Error(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        self._consumed += length
-        if self._consumed * 2 >= self.connection_window:
-            self._write(f.WINDOW_UPDATE, 0, 0, self._consumed.to_bytes(4, "big"))
-            self._receivable += self._consumed
-            self._consumed = 0
+        self._write(f.WINDOW_UPDATE, 0, 0, self._consumed.to_bytes(4, "big"))
+        self._receivable += self._consumed
+        self._consumed = 0
 
     def _other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if not self.settings_received:
@@ -175,9 +201,9 @@ class Connection(Sending):
             handler(self, flags, stream_id, payload)
 
     def _headers_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
-        self._known(stream_id, "HEADERS")
+        self._check_known(stream_id, "HEADERS")
         if flags & f.PADDED:
-            payload = _unpadded(payload)
+            payload = f.unpadded(payload)
         if flags & f.PRIORITY_FLAG:
             if len(payload) < 5:
                 raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, "a HEADERS frame without the priority that it has")
@@ -238,9 +264,10 @@ class Connection(Sending):
             self._break(stream, ErrorCode.FRAME_SIZE_ERROR, "a PRIORITY frame of a size that none has")
 
     def _rst_stream(self, flags: int, stream_id: int, payload: bytes) -> None:  # noqa: ARG002 (as all handlers)
-        stream = self._known(stream_id, "RST_STREAM")
+        self._check_known(stream_id, "RST_STREAM")
         if len(payload) != 4:
             raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, "a RST_STREAM frame of a size that none has")
+        stream = self.streams.get(stream_id)
         if stream is not None:
             self._forget(stream)
             self._events.append(Reset(stream, int.from_bytes(payload, "big")))
@@ -259,6 +286,7 @@ class Connection(Sending):
         self.settings_received = True
         self._events.append(SettingsReceived())
         if s.INITIAL_WINDOW_SIZE in settings:
+            self.window_opened = True
             self._events.append(Window(None))
 
     def _check_windows(self) -> None:
@@ -295,42 +323,45 @@ class Connection(Sending):
         code = int.from_bytes(payload[4:8], "big")
         self._events.append(GoAway(self._last_id, code, payload[8:], unprocessed))
 
-    def _window_update(self, flags: int, stream_id: int, payload: bytes) -> None:  # noqa: ARG002 (as all handlers)
+    def _window_update(self, flags: int, stream_id: int, payload: memoryview) -> None:  # noqa: ARG002 (as all handlers)
+        self._spend()
         if len(payload) != 4:
             raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, "a WINDOW_UPDATE frame of a size that none has")
         more = int.from_bytes(payload, "big") & f.MAX_WINDOW
-        stream = self._known(stream_id, "WINDOW_UPDATE") if stream_id else None
-        if not stream_id:
+        self.window_opened = True
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            self._open_window(stream, more)
+        elif stream_id:
+            self._check_known(stream_id, "WINDOW_UPDATE")
+        else:
             self._window += more
             if not more:
                 raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE by nothing")
             if self._window > f.MAX_WINDOW:
                 raise HTTP2Error(ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-            if not self._window_opened:  # servers say it with each frame that they read
-                self._window_opened = True
-                self._events.append(Window(None))
-        elif stream is not None:
-            stream.sent -= more
-            self._least_sent = min(self._least_sent, stream.sent)
-            if not more:
-                self._break(stream, ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE by nothing")
-            elif self._initial_window - stream.sent > f.MAX_WINDOW:
-                self._break(stream, ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-            else:
-                self._events.append(Window(stream))
+
+    def _open_window(self, stream: Stream, more: int) -> None:
+        initial, sent = self._initial_window, stream.sent
+        stream.sent = sent - more
+        self._least_sent = min(self._least_sent, stream.sent)
+        if not more:
+            self._break(stream, ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE by nothing")
+        elif initial - stream.sent > f.MAX_WINDOW:
+            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
+        elif sent >= initial:  # else nobody waits for it, and servers say this with each frame that they read
+            self._events.append(Window(stream))
 
     # -- what they have in common --------------------------------------------------------------
 
-    def _known(self, stream_id: int, name: str) -> Stream | None:
-        """The stream; ``None`` if it was one and is no more.
+    def _check_known(self, stream_id: int, name: str) -> None:
+        """A stream that is not there was there once.
 
         Raises:
             HTTP2Error: it never was (RFC 9113 §5.1, idle), or could not be.
         """
-        stream = self.streams.get(stream_id)
-        if stream is None and (not stream_id & 1 or stream_id >= self._next_id):
+        if not stream_id & 1 or stream_id >= self._next_id:
             raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, f"{name} on stream {stream_id}, which was never opened")
-        return stream
 
     def _spend(self, frames: int = 1) -> None:
         if not self._calm.spend(frames):
@@ -345,14 +376,7 @@ class Connection(Sending):
         self._events.append(Broken(stream, text))
 
 
-def _unpadded(payload: bytes) -> bytes:
-    """What a padded frame carries (RFC 9113 §6.1)."""
-    if not payload or payload[0] >= len(payload):
-        raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "padding that is longer than its frame")
-    return payload[1 : len(payload) - payload[0]]
-
-
-# DATA has a way of its own; where it may not come, no handler is asked for.
+# DATA and WINDOW_UPDATE have no handler: where they may come, they go the quick way.
 _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
     f.HEADERS: Connection._headers_frame,
     f.PRIORITY: Connection._priority,
@@ -361,6 +385,5 @@ _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {
     f.PUSH_PROMISE: Connection._push_promise,
     f.PING: Connection._ping,
     f.GOAWAY: Connection._goaway,
-    f.WINDOW_UPDATE: Connection._window_update,
     f.CONTINUATION: Connection._continuation,
 }

@@ -25,10 +25,19 @@ class Headers(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Bytes of a stream. :meth:`Connection.credit` hands their part of the window back."""
+    """Bytes of a stream, as many as were received at a time. :meth:`Connection.credit` hands their part of the window back.
+
+    Attributes:
+        parts: what the frames carried.
+    """
 
     stream: Stream
-    data: bytes
+    parts: list[bytes | memoryview]
+
+    @property
+    def data(self) -> bytes:
+        """All of them."""
+        return b"".join(self.parts)
 
 
 class Ended(NamedTuple):
@@ -52,7 +61,7 @@ class Broken(NamedTuple):
 
 
 class Window(NamedTuple):
-    """More may be sent: on one stream, or on all if ``stream`` is ``None``."""
+    """The window of a stream that was used up has opened, or that of any if ``stream`` is ``None``; not the connection's."""
 
     stream: Stream | None
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
+from typing import TypeVar
+
+_Bytes = TypeVar("_Bytes", bytes, memoryview)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # §3.4
 
@@ -70,3 +73,10 @@ def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     """A whole frame."""
     length = len(payload)
     return HEADER.pack(length >> 8, length & 255, kind, flags, stream_id) + payload
+
+
+def unpadded(payload: _Bytes) -> _Bytes:
+    """What a padded frame carries (§6.1)."""
+    if not payload or payload[0] >= len(payload):
+        raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "padding that is longer than its frame")
+    return payload[1 : len(payload) - payload[0]]

@@ -22,6 +22,9 @@ _TURN = 65536
 # Our encoder's table is never larger than this, whatever the server allows: it is memory of ours.
 _TABLE = 4096
 _MAX_HEADER_LIST = 65536
+# The window of a stream that is alone and takes what it is sent. It keeps no other from its turn, and as much as arrives
+# meanwhile is taken at once.
+_ALONE = 2**20
 # A server that hands its window back when half of it is used must see that half used, rounded either way.
 _SLACK = 1024
 # Less than this of longer data is not sent as the connection's window has no more: many would send ever less, and a frame
@@ -115,12 +118,19 @@ class Sending:
         """Send as much as there is :meth:`room` for; return how much that was."""
         if stream.forgotten:
             return 0
-        count = min(len(data), self.room(stream))
-        if count <= 0 or (count < min(len(data), _WORTH) and count < self._initial_window - stream.sent):
-            return 0
+        count, room = len(data), self.room(stream)
+        if count > room:
+            if room <= 0 or (room < min(count, _WORTH) and room < self._initial_window - stream.sent):
+                return 0
+            count = room
         stream.sent += count
         self._window -= count
         output, size = self._output, self._max_frame_size
+        if count <= size:
+            output += f.HEADER.pack(count >> 8, count & 255, f.DATA, 0, stream.id)
+            output += data if count == len(data) else data[:count]
+            self._calm.sent(1)
+            return count
         for at in range(0, count, size):
             length = min(size, count - at)
             output += f.HEADER.pack(length >> 8, length & 255, f.DATA, 0, stream.id)
@@ -128,13 +138,19 @@ class Sending:
         self._calm.sent((count - 1) // size + 1)
         return count
 
-    def credit(self, stream: Stream, count: int) -> None:
-        """So many received bytes have been taken: hand their part of the window back, when that is worth a frame."""
+    def credit(self, stream: Stream, count: int) -> bool:
+        """So many received bytes have been taken: hand their part of the window back, if that is worth a frame."""
         stream.consumed += count
-        if stream.consumed * 2 >= self.stream_window and not stream.ended and not stream.forgotten:
-            self._write(f.WINDOW_UPDATE, 0, stream.id, stream.consumed.to_bytes(4, "big"))
-            stream.receivable += stream.consumed
-            stream.consumed = 0
+        if stream.consumed * 2 < stream.window or stream.ended or stream.forgotten:
+            return False
+        window = self.stream_window if len(self.streams) > 1 else max(self.stream_window, _ALONE)
+        more = max(0, window + stream.consumed - stream.window)
+        stream.window += more - stream.consumed
+        stream.receivable += more
+        stream.consumed = 0
+        if more:
+            self._write(f.WINDOW_UPDATE, 0, stream.id, more.to_bytes(4, "big"))
+        return bool(more)
 
     def reset(self, stream: Stream, code: f.ErrorCode) -> None:
         """Forget a stream, and tell the server. Nothing if it is forgotten already."""

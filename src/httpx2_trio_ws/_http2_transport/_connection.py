@@ -207,19 +207,17 @@ class Connection:
         if self._keepalive is not None:
             self._keepalive.heard(now)
         self._writer.is_held = True
-        windows = False
         try:
             for event in self._http2.receive_data(data, now):
                 if isinstance(event, h.Data):
                     event.stream.owner.on_data(event)
                 elif isinstance(event, h.Window):
                     self.turns.window_opened(event.stream)
-                    windows = True
                 else:
                     self._act(event, now)
         finally:
             self._writer.is_held = False
-        if windows:
+        if self._http2.window_opened:
             self.turns.serve()
         self._writer.flush()
         return self.error is None
@@ -298,8 +296,8 @@ class Connection:
 
     def credit(self, stream: h.Stream, size: int) -> None:
         """So many bytes of a stream were taken."""
-        self._http2.credit(stream, size)
-        self._writer.kick()
+        if self._http2.credit(stream, size):
+            self._writer.kick()
 
     def reset(self, stream: h.Stream) -> None:
         """Nobody is interested in a stream any more."""

@@ -68,6 +68,7 @@ class HTTP2Stream:
         "_connection",
         "_error",
         "_failed_in_take",
+        "_owed",
         "_take",
         "answer",
         "http2",
@@ -78,6 +79,8 @@ class HTTP2Stream:
         self._buffer = bytearray()
         self._take: Callable[[bytes], bool] | None = None
         self._failed_in_take: BaseException | None = None
+        # Bytes of which who took them may still keep some. Their part of the window is handed back when more is asked for.
+        self._owed = 0
         # Set once when anything happens that a task may wait for.
         self._changed: Event | None = None
         self._error: Exception | None = None
@@ -99,17 +102,20 @@ class HTTP2Stream:
 
     def on_data(self, event: Data) -> None:
         """Bytes came."""
+        data = event.data
         if self._take is None:
-            self._buffer += event.data
+            self._buffer += data
             self._notify()
             return
-        self._connection.credit(self.http2, len(event.data))
         try:
-            keep = self._take(event.data)
+            keeps_on = self._take(data)
         except BaseException as exc:  # noqa: BLE001 (a bug of the session's, or of a hook of the user's: its task raises it)
             self._failed_in_take = exc
-            keep = False
-        if not keep:
+            keeps_on = False
+        if keeps_on:
+            self._connection.credit(self.http2, len(data))
+        else:
+            self._owed = len(data)
             self._take = None
             self._notify()
 
@@ -186,12 +192,16 @@ class HTTP2Stream:
         Always a checkpoint. Raises :exc:`CarrierError`, and what ``take`` raises.
         """
         await self._connection.runtime.checkpoint()
+        self._pay()
         while True:
             if self._failed_in_take is not None:
                 raise self._failed_in_take
             if self._buffer:
-                if not take(self._take_buffer(len(self._buffer))):
+                data = self._take_buffer(len(self._buffer))
+                self._owed = len(data)
+                if not take(data):
                     return
+                self._pay()
             elif self._error is not None:
                 raise CarrierError("reading from the connection failed") from self._error
             elif self.http2.ended:
@@ -212,8 +222,13 @@ class HTTP2Stream:
     def _take_buffer(self, size: int) -> bytes:
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
-        self._connection.credit(self.http2, len(data))
         return data
+
+    def _pay(self) -> None:
+        """What was taken has been used: hand its part of the window back."""
+        owed, self._owed = self._owed, 0
+        if owed:
+            self._connection.credit(self.http2, owed)
 
     def send(self, data: bytes | memoryview) -> int:
         """Write what there is room for; return how much that was.
@@ -225,7 +240,7 @@ class HTTP2Stream:
         return self._connection.send(self.http2, data)
 
     async def send_in_turn(self, data: bytes | memoryview) -> int:
-        """Wait for room, and write what there is room for; return how much that was.
+        """Wait for room, and write what there is room for, or more; return how much that was.
 
         Raises:
             CarrierError: from what ended the stream.
@@ -272,7 +287,9 @@ class HTTP2Stream:
             if runtime.now() >= deadline:
                 raise httpcore2.ReadTimeout
             await self._change(deadline)
-        return self._take_buffer(max_bytes)
+        data = self._take_buffer(max_bytes)
+        self._connection.credit(self.http2, len(data))
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all of it.

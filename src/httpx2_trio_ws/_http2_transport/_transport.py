@@ -57,7 +57,8 @@ class HTTP2Transport(httpx2.AsyncBaseTransport):
         socket_options: of the TCP connection.
         max_sessions_per_connection: open another connection beyond so many; ``None`` for as many as the server allows.
         stream_window_bytes: how much the server may send to a session that does not take it; what such a session costs
-            in memory, beside its own queue. At least 16,384.
+            in memory, beside its own queue. At least 16,384. A session that has a connection to itself, and takes what it
+            is sent, may be sent 1 MiB.
         keepalive_ping_interval_seconds: PING a connection after so many seconds of silence; ``None`` for never. Sessions
             have pings of their own, see ``keepalive_ping_interval_seconds`` of ``open_websocket()``.
         keepalive_ping_timeout_seconds: a connection that is silent for so many seconds after a PING is lost; ``None``

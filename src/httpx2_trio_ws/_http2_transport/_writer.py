@@ -96,13 +96,15 @@ class Writer:
 
     def kick(self) -> None:
         """There may be something to write: now, or with what others write very soon."""
-        if not self._http2.has_output or self.is_held:
+        if self.is_held:
             return
-        is_lone = not self._wake.is_set() and self._runtime.now() - self._wrote_at >= _BURST
-        if is_lone or self._http2.is_backed_up:
+        if self._http2.is_backed_up:
             self.flush()
-        else:
-            self._wake.set()
+        elif not self._wake.is_set() and self._http2.has_output:
+            if self._runtime.now() - self._wrote_at >= _BURST:
+                self.flush()
+            else:
+                self._wake.set()
 
     def end(self) -> None:
         """Once all is written, it is over."""
