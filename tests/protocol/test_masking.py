@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from httpx2_trio_ws._protocol import _masking
-from httpx2_trio_ws._protocol._masking import BINARY, COMPRESSED, TEXT, masked_frame, masked_frames, masked_parts
+from httpx2_trio_ws._protocol._masking import (
+    BINARY,
+    COMPRESSED,
+    TEXT,
+    LargeFrame,
+    masked_frame,
+    masked_frames,
+    masked_parts,
+)
 
 from ._reference import unmask
 
@@ -89,6 +97,18 @@ def test_frame_of_each_kind_and_length_form(size: int, kind: int) -> None:
         assert unmask(frame) == [(0x80 | kind, payload)]
         if size > 16:
             assert payload not in frame
+
+
+def test_any_part_of_a_large_frame_may_be_made_again() -> None:
+    payload = bytes(number % 251 for number in range(70_000))
+    frame = LargeFrame(payload, BINARY)
+    whole = frame.part(0, frame.size)
+    assert unmask(whole) == [(0x82, payload)]
+    assert len(whole) == frame.size
+    for start in (*range(20), 1000, 65549, 65550, 65551, frame.size - 1):
+        assert whole[start:].startswith(frame.part(start))
+        assert frame.part(start, 7) in whole[start : start + 30]
+    assert frame.part(frame.size) == b""
 
 
 @pytest.mark.parametrize("size", [126, 65535, 65536, 65537, 131071, 200_001])

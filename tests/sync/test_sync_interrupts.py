@@ -91,6 +91,22 @@ def test_sending_what_has_to_wait() -> None:
         peer.begin(peer.answer_close)
 
 
+def test_sending_a_burst_that_is_worth_a_write() -> None:
+    """The sender writes what has gathered: of the messages that were sent, none is lost, doubled or cut."""
+    with played(compression=None) as (ws, peer):
+        for number, interrupted in enumerate(interrupts("_outbox.py", "_frames.py", step=5)):
+            messages = [f"{number}.{i} " + "x" * 15_000 for i in range(6)]
+            reading = Task(read_slowly, peer)
+            with interrupted:
+                for message in messages:
+                    ws.send(message)
+            ws.send("next")
+            received = reading.result()
+            assert received == [*messages[: len(received) - 1], "next"]
+        assert number > 10
+        peer.begin(peer.answer_close)
+
+
 def test_receiving_when_there_is_nothing() -> None:
     """The next message is not handed to a call that has ended."""
     with played(compression=None) as (ws, peer):

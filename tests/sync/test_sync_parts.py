@@ -36,13 +36,18 @@ if TYPE_CHECKING:
 # -- the outbox ------------------------------------------------------------------------------------
 
 
+def new_encoder() -> Any:
+    return SimpleNamespace(
+        encode=lambda payload, text: payload, encode_large=lambda payload, kind: None, on_written=None
+    )
+
+
 class Wire:
     """An outbox whose frames are their payloads, and what it has written."""
 
     def __init__(self, write_now: Callable[[bytes], int] | None = None) -> None:
-        encoder: Any = SimpleNamespace(encode=lambda payload, text: payload, on_written=None)
         self.woken = 0
-        self.outbox = _outbox.Outbox(encoder, None, write_now, self.wake, Life(5))
+        self.outbox = _outbox.Outbox(new_encoder(), None, write_now, self.wake, Life(5))
         if write_now is None:
             self.outbox._last = 0.0
         self.written = b""
@@ -65,6 +70,57 @@ class Wire:
 def _bursts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is sent is part of a burst, however slow the machine is."""
     monkeypatch.setattr(_outbox, "BURST", math.inf)
+
+
+@pytest.mark.usefixtures("_bursts")
+@pytest.mark.parametrize("seed", range(15))
+def test_a_burst_that_its_sender_writes_and_that_the_socket_takes_parts_of(seed: int) -> None:
+    """Each message is written once and in order, whole frames lie between control frames, and the rest is the reader's."""
+    dice = random.Random(seed)
+
+    def write_now(data: bytes) -> int:
+        count = dice.choice((0, 1, 1000, len(data) - 1, len(data), len(data)))
+        if not count:
+            raise BlockingIOError
+        wire.written += data[:count]
+        return count
+
+    wire = Wire(write_now)
+    wire.outbox._last = 0.0
+    sent = 0
+    for _ in range(300):
+        action = dice.random()
+        if action < 0.9 and wire.outbox.size <= HIGH_WATER:
+            assert wire.outbox.send(message(sent, dice.choice((10, 1000, 20_000))), text=True) is None
+            sent += 1
+        elif action < 0.93:
+            wire.outbox.push_control(b"[control]")
+        else:
+            wire.write(dice.choice((1, 7, 2000)))
+        assert wire.outbox.work or not wire.outbox.size
+    while wire.write(sys.maxsize) or wire.outbox.work:
+        pass
+    numbers, before = parsed(wire.written)
+    assert numbers == list(range(sent))
+    assert before
+    assert (wire.outbox.size, wire.outbox.control_size, wire.outbox.bytes_sent) == (0, 0, len(wire.written))
+
+
+@pytest.mark.usefixtures("_bursts")
+def test_the_reader_leaves_a_burst_alone_while_its_sender_writes() -> None:
+    """But no longer than it takes to look twice."""
+    written: list[bytes] = []
+    wire = Wire(lambda data: written.append(data) or len(data))  # type: ignore[func-returns-value]
+    wire.outbox._last = 0.0
+    for number in range(3):
+        assert wire.outbox.send(message(number, _outbox.WORTH_A_WRITE // 2), text=True) is None
+    assert [data[:2] for data in written] == [b"<0"]
+    assert wire.outbox.take() is None
+    assert wire.outbox.work
+    assert wire.write(sys.maxsize)
+    assert parsed(wire.written) == ([2], [])
+    assert wire.outbox.take() is None
+    assert not wire.outbox.work
 
 
 def message(number: int, size: int) -> bytes:
@@ -180,14 +236,13 @@ def test_a_message_that_was_waited_for_begins_a_burst(monkeypatch: pytest.Monkey
 def test_compressed_messages_are_no_burst() -> None:
     """Each takes longer to make than to write."""
     written: list[bytes] = []
-    encoder: Any = SimpleNamespace(encode=lambda payload, text: payload, on_written=None)
     deflate: Any = SimpleNamespace()
 
     def write_now(data: bytes) -> int:
         written.append(data)
         return len(data)
 
-    outbox = _outbox.Outbox(encoder, deflate, write_now, lambda: None, Life(5))
+    outbox = _outbox.Outbox(new_encoder(), deflate, write_now, lambda: None, Life(5))
     for number in range(3):
         assert outbox.send(b"%d" % number, text=False) is None
     assert written == [b"0", b"1", b"2"]
@@ -226,7 +281,7 @@ def test_what_is_left_of_a_frame_is_queued_once_however_often_that_is_interrupte
     assert wire.written == b"<0>[control]"
 
 
-@pytest.mark.parametrize("see", ["take", "end", "send", "last words"])
+@pytest.mark.parametrize("see", ["take", "end", "send", "last words", "discard"])
 def test_what_an_interrupted_sender_leaves_is_seen_to_by_whoever_comes_next(
     see: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +303,8 @@ def test_what_an_interrupted_sender_leaves_is_seen_to_by_whoever_comes_next(
         set_end(wire.outbox, WebSocketNetworkError("over"), b"[control]")
     elif see == "last words":
         assert wire.outbox.last_words(b"goodbye") == b"", "not into the middle of a frame"
+    elif see == "discard":
+        wire.outbox.discard()
     while wire.write(sys.maxsize):
         pass
     assert wire.written == {"send": b"<0><1>", "end": b"<0>[control]"}.get(see, b"<0>")

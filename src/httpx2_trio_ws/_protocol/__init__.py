@@ -11,7 +11,7 @@ from ._connection import Connection
 from ._control import Failure
 from ._incoming import Incoming
 from ._keepalive import Keepalive, Verdict
-from ._masking import BINARY, TEXT
+from ._masking import BINARY, TEXT, LargeFrame
 from ._observed import FrameInfo, ObservedConnection
 from ._opening_up import Message
 from ._outgoing import Outgoing
@@ -25,6 +25,7 @@ __all__ = [
     "FrameInfo",
     "Incoming",
     "Keepalive",
+    "LargeFrame",
     "Message",
     "ObservedConnection",
     "Outgoing",

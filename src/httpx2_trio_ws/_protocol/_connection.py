@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
-from ._masking import COMPRESSED, PART, masked_fragment, masked_frame, masked_frames, masked_parts
+from ._masking import COMPRESSED, PART, LargeFrame, masked_fragment, masked_frame, masked_frames, masked_parts
 from ._receiving import Receiving
 
 if TYPE_CHECKING:
@@ -103,6 +103,13 @@ class Connection(Receiving):
             return iter((self.encode(payload, kind),))
         self.messages_sent += 1
         return masked_parts(payload, kind)
+
+    def encode_large(self, payload: bytes, kind: int) -> LargeFrame | None:
+        """As :meth:`encode`, if the frame is worth being made part by part; ``None`` if it is not: then nothing was done."""
+        if len(payload) < _LARGE or self._deflate is not None:
+            return None
+        self.messages_sent += 1
+        return LargeFrame(payload, kind)
 
     def encode_all(self, payloads: list[bytes], kind: int) -> list[bytes]:
         """The frames of several messages, as by :meth:`encode`."""

@@ -76,17 +76,38 @@ def masked_fragment(payload: bytes | bytearray | memoryview, kind: int, *, fin: 
     return b"".join((bytes((first,)), lengths, key, apply_mask(payload, key)))
 
 
-def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:
-    """The frame of a large payload, part by part; see :func:`masked_frame`.
+class LargeFrame:
+    """The frame of a large payload, made part by part; see :func:`masked_frame`.
 
     A part is short enough for its memory to be used again for the next. For a whole frame it comes from the system, page
-    by page, which costs more than masking it.
+    by page, which costs more than masking it. Nothing is kept of a part, and any may be made again.
     """
-    key = _key()
-    view = memoryview(payload)
-    yield b"".join((_head(kind, len(payload)), key, apply_mask(view[:PART], key)))
-    for start in range(PART, len(payload), PART):
-        yield apply_mask(view[start : start + PART], key)
+
+    __slots__ = ("_head", "_key", "_payload", "size")
+
+    def __init__(self, payload: bytes, kind: int) -> None:
+        self._key = _key()
+        self._head = _head(kind, len(payload)) + self._key
+        self._payload = memoryview(payload)
+        #: Bytes of the whole frame.
+        self.size = len(self._head) + len(payload)
+
+    def part(self, start: int, size: int = PART) -> bytes:
+        """What is at ``start`` and after it: ``size`` bytes or less, not counting the header."""
+        key, at = self._key, start - len(self._head)
+        if at < 0:
+            return b"".join((self._head[start:], apply_mask(self._payload[:size], key)))
+        turned = at % len(key)
+        return apply_mask(self._payload[at : at + size], key[turned:] + key[:turned])
+
+
+def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:
+    """The frame of a large payload, part by part."""
+    frame, start = LargeFrame(payload, kind), 0
+    while start < frame.size:
+        part = frame.part(start)
+        start += len(part)
+        yield part
 
 
 def masked_frames(payloads: list[bytes], kind: int) -> list[bytes]:

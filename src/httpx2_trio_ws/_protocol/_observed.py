@@ -14,6 +14,7 @@ from ._masking import COMPRESSED
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ._masking import LargeFrame
     from ._opening_up import Message
 
 _DATA_OPCODES = (0, 1, 2)
@@ -149,6 +150,9 @@ class ObservedConnection(Connection):
 
     def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
         return iter((self.encode(payload, kind),))
+
+    def encode_large(self, payload: bytes, kind: int) -> LargeFrame | None:  # noqa: ARG002
+        return None
 
     def encode_all(self, payloads: list[bytes], kind: int) -> list[bytes]:
         return [self.encode(payload, kind) for payload in payloads]

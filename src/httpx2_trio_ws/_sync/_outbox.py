@@ -3,9 +3,9 @@
 Messages are coalesced: the reader takes all that have gathered, up to :data:`BATCH` bytes, in one write.
 
 While nothing is queued, a *lone* message is written by the thread that sends it. A message that follows on another
-within :data:`BURST` seconds is part of a *burst* and left for the reader, which writes many at once. Above the
-high-water mark, a sender leaves its message here unencoded, and waits until the reader has queued it. While a message is
-sent in parts, all others do so, too.
+within :data:`BURST` seconds is part of a *burst*: many are written at once, by the sender when they are worth it, and what
+is left by the reader. Above the high-water mark, a sender leaves its message here unencoded, and waits until the reader has
+queued it. While a message is sent in parts, all others do so, too.
 
 Ctrl-C may end a lone write after any step; so the next who takes the lock settles it (:meth:`Outbox._settle`).
 """
@@ -20,7 +20,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
-from httpx2_trio_ws._protocol import BINARY, TEXT
+from httpx2_trio_ws._protocol import BINARY, TEXT, LargeFrame
 
 from ._sending_in_parts import Sender, SendingInParts
 from ._waiting import Waiter
@@ -39,30 +39,57 @@ BATCH = 65536
 LAST = 16384
 # A control frame has so many bytes at most.
 _CONTROL = 131
+# When a burst has gathered so much, who sends writes it itself: to wake the reader for it would cost more. While that goes
+# on, the reader looks only once in so many seconds.
+WORTH_A_WRITE = BATCH - 4096
+PAUSE = 0.001
 # A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message. To compress
 # one costs more than to write it, so then there are no bursts: the reader would only get into the way.
 BURST = 50e-6
 
 
 class _LoneWrite:
-    """A frame that its sender writes.
+    """What a sender writes: the frame of a lone message, or those that a burst has gathered.
 
     Ctrl-C may end that between any two steps of Python's code, but not in one. So it is noted before it is begun, and how
     much was written in the same step in which it is: whoever comes next knows what is left, and may find out twice.
     """
 
-    __slots__ = ("_written", "frame")
+    __slots__ = ("_frames", "_large", "_written", "gathered", "size", "wire")
 
-    def __init__(self, frame: bytes) -> None:
-        self.frame = frame
+    def __init__(self, frames: list[bytes], large: LargeFrame | None = None, *, gathered: bool = False) -> None:
+        self._frames = frames
+        self._large = large
         self._written: list[int] = []
+        #: What is written, unless it is made part by part.
+        self.wire = frames[0] if len(frames) == 1 else b"".join(frames)
+        self.size = len(self.wire) if large is None else large.size
+        #: The frames are still queued.
+        self.gathered = gathered
 
     def write(self, write_now: Callable[[bytes], int]) -> None:
-        self._written.extend(map(write_now, (self.frame,)))  # one step
+        if self._large is None:
+            self._written.extend(map(write_now, (self.wire,)))  # one step
+            return
+        part = self._large.part(0)
+        while part:
+            self._written.extend(map(write_now, (part,)))  # likewise
+            part = b"" if self._written[-1] < len(part) else self._large.part(self.written)
 
     @property
     def written(self) -> int:
         return sum(self._written)
+
+    def left(self) -> tuple[bytes, list[bytes]]:
+        """The rest of the frame that is part written, and the frames of which nothing is."""
+        left = self.written
+        if self._large is not None:
+            return self._large.part(left, self._large.size), []
+        for number, frame in enumerate(self._frames):
+            if left < len(frame):
+                return (frame[left:], self._frames[number + 1 :]) if left else (b"", self._frames[number:])
+            left -= len(frame)
+        return b"", []
 
 
 class Outbox(SendingInParts):
@@ -87,12 +114,15 @@ class Outbox(SendingInParts):
     ) -> None:
         super().__init__(connection.on_written, wake, life)
         self._encode = connection.encode
+        self._encode_large = connection.encode_large
         self._deflate = deflate
         self._encoding = False
         self._write_now = write_now
         self._burst = BURST if deflate is None or write_now is None else 0
         self._lone: _LoneWrite | None = None
         self._last = -math.inf
+        # A sender has written what a burst had gathered, and the reader has not looked since.
+        self._goes_on = False
         # Senders that wait until their frame is written, and who waits to send control frames until those that wait are
         # being written.
         self._unwritten: deque[Sender] = deque()
@@ -116,7 +146,7 @@ class Outbox(SendingInParts):
                     sender = Sender(payload, text=text)
                     self._turns.append(sender)
                 else:
-                    sender = self._send_frame(self._encoded(payload, text=text))
+                    sender = self._send_one(payload, text=text)
                     self._encoding = False
                 error = self.error
         except BaseException:
@@ -146,22 +176,41 @@ class Outbox(SendingInParts):
         self.messages_sent += 1
         return frame
 
-    def _send_frame(self, frame: bytes) -> Sender | None:
-        """Write or queue a frame; return what to wait with until it is written, if that is to be waited for."""
-        now = time.monotonic()
+    def _send_one(self, payload: bytes, *, text: bool) -> Sender | None:
+        """Write or queue a message; return what to wait with until it is written, if that is to be waited for."""
+        now, write_now = time.monotonic(), self._write_now
         burst = now - self._last < self._burst
         self._last = now
-        if burst or self._write_now is None or not self._is_idle:
-            self.add_frame(frame)
-            if not self.work:
-                self._ask()
-            if burst or self.size > len(frame):
-                return None
-        else:
-            self._write_lone(frame, self._write_now)
-            if self._wire is None:
-                self._last = time.monotonic()
-                return None
+        if write_now is not None and (not burst or len(payload) > BATCH) and self._is_idle:
+            if not self._write_lone(self._lone_of(payload, text=text), write_now):
+                return self._wait_written()
+            self._last = time.monotonic()
+            return None
+        frame = self._encoded(payload, text=text)
+        self.add_frame(frame)
+        if not self.work:
+            self._ask()
+        if not burst and self.size <= len(frame):
+            return self._wait_written()
+        if burst and self.size >= WORTH_A_WRITE:
+            self._write_gathered()
+        return None
+
+    def _lone_of(self, payload: bytes, *, text: bool) -> _LoneWrite:
+        large = self._encode_large(payload, TEXT if text else BINARY) if len(payload) > BATCH else None
+        if large is None:
+            return _LoneWrite([self._encoded(payload, text=text)])
+        self.messages_sent += 1
+        return _LoneWrite([], large)
+
+    def _write_gathered(self) -> None:
+        """Write what a burst has gathered, if nothing else comes first."""
+        if self._write_now is not None and self._wire is None and not self._control and not self._unwritten:
+            self._write_lone(_LoneWrite(self._frames, gathered=True), self._write_now)
+            self._goes_on = True
+            self._last = time.monotonic()
+
+    def _wait_written(self) -> Sender:
         sender = Sender(b"", text=False)
         sender.number = self._written + len(self._batch) + len(self._frames)
         self._unwritten.append(sender)
@@ -171,31 +220,41 @@ class Outbox(SendingInParts):
     def _is_idle(self) -> bool:
         return self._wire is None and not self._frames and not self._control
 
-    def _write_lone(self, frame: bytes, write_now: Callable[[bytes], int]) -> None:
-        self._lone = _LoneWrite(frame)
+    def _write_lone(self, lone: _LoneWrite, write_now: Callable[[bytes], int]) -> bool:
+        """Write it; false if something is left of it, and queued."""
+        self._lone = lone
         try:
-            self._lone.write(write_now)
+            lone.write(write_now)
         except BlockingIOError:
             pass
         except OSError as exc:
             self._lone = None
             self._fail(exc)
-            return
-        self._settle()
+            return True
+        return self._settle()
 
-    def _settle(self) -> None:
-        """Queue what is left of a lone frame."""
+    def _settle(self) -> bool:
+        """Queue what is left of what a sender has written; true if that is nothing."""
         lone = self._lone
         assert lone is not None
         count = lone.written
-        if count < len(lone.frame):
-            # There was nothing else in here; but this may have been begun before, and ended by Ctrl-C.
-            self.size = 0
-            self._batch.clear()
-            self.add_rest(memoryview(lone.frame)[count:])
-            self._ask()
+        whole = count == lone.size
+        if not whole or lone.gathered:
+            self._queue_left(lone)
         self._lone = None
-        self.wrote_beside(lone.frame, count)
+        self.wrote_beside(lone.wire, count)
+        return whole
+
+    def _queue_left(self, lone: _LoneWrite) -> None:
+        rest, frames = lone.left()
+        # There was nothing else in here; but this may have been begun before, and ended by Ctrl-C.
+        self._frames, self.size = frames, sum(map(len, frames))
+        self._batch.clear()
+        self._wire = None
+        if rest:
+            self.add_rest(memoryview(rest))
+        if rest or frames:
+            self._ask()
 
     def _push(self, frame: bytes) -> None:
         self.add_frame(frame)
@@ -225,6 +284,8 @@ class Outbox(SendingInParts):
     def take(self, *, whole: bool = False) -> memoryview | None:
         """What to write next; :meth:`wrote` tells how much of it was. ``None`` if there is nothing.
 
+        If :attr:`work` is set all the same, a burst goes on, and is left alone for :data:`PAUSE`.
+
         Args:
             whole: what was taken last must be written to its end before anything else.
         """
@@ -233,6 +294,9 @@ class Outbox(SendingInParts):
                 self._settle()
             if self._turns and self.size <= LOW_WATER:
                 self._admit()
+            if self._goes_on and self._wire is None and not self._control:
+                self._goes_on = False
+                return None
             wire = super().take(whole=whole)
             if wire is None:
                 self.work = False
@@ -275,6 +339,7 @@ class Outbox(SendingInParts):
         with self.lock:
             if self._lone is not None:
                 self._settle()
+            self._goes_on = False
             if close_frame:
                 self._push(close_frame)
             self._release()
@@ -291,6 +356,8 @@ class Outbox(SendingInParts):
     def discard(self) -> None:
         """Write no more messages, apart from the one that is part written."""
         with self.lock:
+            if self._lone is not None:
+                self._settle()
             self.drop_messages()
 
     def forked(self) -> None:

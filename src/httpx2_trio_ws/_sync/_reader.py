@@ -22,7 +22,7 @@ from ._carrier import ClosedCarrier, read_stream
 from ._forks import FORKED, to_tell
 from ._inbox import Inbox
 from ._orders import CloseOrder, ControlOrder
-from ._outbox import Outbox
+from ._outbox import PAUSE, Outbox
 from ._pings import Pings
 from ._poller import READ, WRITE, Poller
 from ._waiting import Signal
@@ -172,6 +172,8 @@ class Reader:
         events = (READ if reading else 0) | (WRITE if self._blocked else 0)
         until = min(self._deadline, self._due)
         seconds = None if until == math.inf else max(0, until - time.monotonic())
+        if self.outbox.work and not self._blocked:
+            seconds = PAUSE if seconds is None else min(seconds, PAUSE)
         happened = self.poller.wait(events, 0 if more else seconds)
         self._now = time.monotonic()
         self._readable = self._carrier.more or bool(happened & READ)
