@@ -169,7 +169,8 @@ _FIELDS = st.tuples(
 def test_what_is_accepted_without_being_parsed_is_so_when_it_is(
     more: list[tuple[str, str]], replaced: str, value: str
 ) -> None:
-    response = answer(101, *more, **{replaced: value})
+    others: dict[str, Any] = {replaced: value}
+    response = answer(101, *more, **others)
     if _agreement._says_no_more(response):
         assert _agreement._parsed(response, HandshakeOptions()) == (None, None)
 

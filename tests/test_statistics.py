@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws._core import _statistics as _results
-from httpx2_trio_ws._session import _engine
+from httpx2_trio_ws._session import _sending
 
 from .memory import TEXT, frame, memory_session, text
 from .sync.support import Task, eventually, played
@@ -19,7 +19,7 @@ from .sync.support import Task, eventually, played
 def mocked_time(monkeypatch: pytest.MonkeyPatch, autojump_clock: object) -> None:
     """The waits in the statistics are on trio's mock clock."""
     monkeypatch.setattr(_results, "monotonic", trio.current_time)
-    monkeypatch.setattr(_engine, "monotonic", trio.current_time)
+    monkeypatch.setattr(_sending, "monotonic", trio.current_time)
 
 
 def waits(ws: Any) -> tuple[float, float]:

@@ -391,3 +391,28 @@ def test_a_connection_that_failed_is_freed_without_the_garbage_collector(broken:
         assert alive() is None
     finally:
         gc.enable()
+
+
+def test_what_control_frames_need_is_made_with_the_first_one_and_let_go_of_in_a_silence() -> None:
+    connection = Connection()
+    protocol = connection._protocol
+    connection.receive_data(bytes((0x81, 1)) + b"a")
+    assert connection.control_to_send() == b""
+    assert (connection.peer_close, connection.close_frames) == (None, (0, 0))
+    connection.rest()
+    assert connection._protocol is protocol
+    assert vars(protocol) == {}
+
+    connection.receive_data(bytes((0x89, 1)) + b"a")
+    connection.rest()
+    assert connection._protocol is protocol, "it has a pong to send"
+    assert connection.control_to_send()
+    connection.rest()
+    assert vars(connection._protocol) == {}
+    with pytest.raises(AttributeError, match="nonsense"):
+        connection._protocol.nonsense  # noqa: B018
+    assert connection.is_open
+
+    assert connection.close(1000, "")
+    connection.rest()
+    assert connection.close_frames == (1, 0)

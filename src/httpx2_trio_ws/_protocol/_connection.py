@@ -19,13 +19,13 @@ message that was cut short inside a block is refused.
 
 from __future__ import annotations
 
-import logging
 import zlib
 from typing import TYPE_CHECKING
 
 from websockets.frames import Close, Frame, Opcode
-from websockets.protocol import CLIENT, OPEN, Protocol
+from websockets.protocol import OPEN
 
+from ._late_protocol import LateProtocol
 from ._masking import COMPRESSED, PART, LargeFrame, masked_fragment, masked_frame, masked_frames, masked_parts
 from ._receiving import Receiving
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 # A message of so many bytes is sent in parts.
 _LARGE = 2 * PART
-# Of what Protocol logs, only errors of its own: it sees but some of the frames.
-_logger = logging.getLogger("httpx2_trio_ws.protocol")
-_logger.setLevel(logging.ERROR)
 
 
 class Connection(Receiving):
@@ -53,7 +50,7 @@ class Connection(Receiving):
     __slots__ = ("_deflate", "fragments_sent", "messages_sent", "pings_sent")
 
     def __init__(self, *, max_message_size: int | None = 2**20, deflate: PerMessageDeflate | None = None) -> None:
-        super().__init__(Protocol(CLIENT, max_size=None, logger=_logger), max_message_size, deflate)
+        super().__init__(LateProtocol(), max_message_size, deflate)
         self._deflate = deflate
         #: Messages that :meth:`encode` has made frames of, and pings.
         self.messages_sent = self.pings_sent = 0
@@ -164,6 +161,12 @@ class Connection(Receiving):
         """Our close frame (RFC 6455 §5.5.1). No message may be sent after it."""
         self._protocol.send_close(code, reason)
         return self.control_to_send()
+
+    def rest(self) -> None:
+        """Let go of what only control frames need, if it can be made again: another may not come for long."""
+        if self._protocol.may_rest:
+            self._protocol.parser.close()  # it leads back to the Protocol: a cycle, which only the collector would free
+            self._protocol = LateProtocol()
 
     def control_to_send(self) -> bytes:
         """Frames that answer what was received: pongs, the close frame."""

@@ -8,7 +8,7 @@ from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 
 if TYPE_CHECKING:
-    from websockets.protocol import Protocol
+    from ._late_protocol import LateProtocol
 
 BAD_UTF8 = "text is not valid UTF-8"
 
@@ -25,7 +25,7 @@ class Controlling:
 
     __slots__ = ("_limit", "_protocol", "failure", "pings_received", "pongs", "pongs_received", "pongs_sent")
 
-    def __init__(self, protocol: Protocol, limit: int) -> None:
+    def __init__(self, protocol: LateProtocol, limit: int) -> None:
         self._protocol = protocol
         self._limit = limit
         #: Set once the peer has broken the protocol; nothing is received after that.

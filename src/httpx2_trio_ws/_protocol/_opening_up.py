@@ -9,8 +9,7 @@ from ._control import Controlling
 from ._incoming import Incoming
 
 if TYPE_CHECKING:
-    from websockets.protocol import Protocol
-
+    from ._late_protocol import LateProtocol
     from ._partial import PartialBytes, PartialText
 
 Message = str | bytes
@@ -21,7 +20,7 @@ class OpeningUp(Controlling):
 
     __slots__ = ("_message", "incoming", "news", "received_in_parts", "streams_large", "wanted")
 
-    def __init__(self, protocol: Protocol, limit: int) -> None:
+    def __init__(self, protocol: LateProtocol, limit: int) -> None:
         super().__init__(protocol, limit)
         # The message of which a part has come.
         self._message: PartialText | PartialBytes | None = None

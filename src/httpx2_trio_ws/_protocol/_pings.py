@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+# Nothing is ever put into it. Each session's own would take 128 bytes, and is needed between a ping and its pong.
+_NONE: OrderedDict[bytes, Any] = OrderedDict()
 
 
 class PingBook(Generic[T]):
@@ -16,7 +19,7 @@ class PingBook(Generic[T]):
 
     def __init__(self) -> None:
         # A plain dict would search ever longer for its oldest entry.
-        self._waiting: OrderedDict[bytes, T] = OrderedDict()
+        self._waiting: OrderedDict[bytes, T] = _NONE
 
     def payload(self, wanted: bytes) -> bytes:
         """A payload to ping with: ``wanted``, or four random bytes where that is empty.
@@ -32,12 +35,14 @@ class PingBook(Generic[T]):
 
     def sent(self, payload: bytes, item: T) -> None:
         """A ping has been queued."""
+        if not self._waiting:
+            self._waiting = OrderedDict()
         self._waiting[payload] = item
 
     def forget(self) -> list[T]:
         """No pong will come any more: what was kept for the pings that wait."""
         forgotten = list(self._waiting.values())
-        self._waiting.clear()
+        self._waiting = _NONE
         return forgotten
 
     def answered(self, payload: bytes) -> list[T]:
@@ -48,4 +53,6 @@ class PingBook(Generic[T]):
         answered: list[T] = []
         while payload in self._waiting:
             answered.append(self._waiting.popitem(last=False)[1])
+        if not self._waiting:
+            self._waiting = _NONE
         return answered

@@ -28,7 +28,8 @@ from ._partial import PartialBytes, PartialText
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
-    from websockets.protocol import Protocol
+
+    from ._late_protocol import LateProtocol
 
 _DATA_OPCODES, _CONTROL_OPCODES = (0, 1, 2), (8, 9, 10)
 _RESERVED = 0x70
@@ -66,7 +67,7 @@ class Receiving(OpeningUp):
         "fragments_received",
     )
 
-    def __init__(self, protocol: Protocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
+    def __init__(self, protocol: LateProtocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
         super().__init__(protocol, sys.maxsize if max_message_size is None else min(max_message_size, sys.maxsize))
         self._limit_on_wire = min(compressed_limit(self._limit), sys.maxsize)
         self._inflating = None if deflate is None else Inflating(deflate)

@@ -131,8 +131,20 @@ class Engine(SendingEngine):
         if keepalive is not None:
             self._look = keepalive.next_check(self.runtime.now())
         while not self._over:
+            # One coroutine with all that is waited in: each more would hold a frame.
             with self.runtime.cancel_scope(deadline=min(self._look, self._limit)) as self._reading:
-                await self._receive_loop()
+                cause = None
+                try:
+                    while not self._read_all:
+                        await self._make_room()
+                        if self._start_due:
+                            self._start_due = False
+                            self._start_sending()
+                        await self.carrier.pump(self._take)
+                except CarrierError as exc:
+                    cause = exc.__cause__
+                self.connection.receive_eof()
+                self._do(self.life.eof(cause, self.runtime.now()))
                 return
             if self.runtime.now() >= self._limit:
                 return
@@ -143,6 +155,7 @@ class Engine(SendingEngine):
         """The peer has been silent: ping it, or give it up. Returns when to look again."""
         if self.closed:
             return math.inf  # the session is ending, within a limit of its own
+        self.connection.rest()
         verdict = keepalive.check(self.runtime.now())
         if verdict is Verdict.DEAD:
             # If the whole process stood still, the answer may have come unread: it is read next. If we do not read, as
@@ -158,24 +171,6 @@ class Engine(SendingEngine):
         elif verdict is Verdict.PING and not self.outbox.control_size:
             self.pings.send(b"", None)
         return keepalive.next_check(self.runtime.now())
-
-    async def _receive_loop(self) -> None:
-        carrier, connection = self.carrier, self.connection
-        while True:
-            await self._make_room()
-            if self._start_due:
-                self._start_due = False
-                self._start_sending()
-            try:
-                await carrier.pump(self._take)
-            except CarrierError as exc:
-                connection.receive_eof()
-                self._do(self.life.eof(exc.__cause__, self.runtime.now()))
-                return
-            if self._read_all:
-                connection.receive_eof()
-                self._do(self.life.eof(None, self.runtime.now()))
-                return
 
     def _take(self, data: bytes) -> bool:
         """Act on what was read; false if nothing more is to be read, or not at once."""

@@ -64,7 +64,7 @@ class Inbox:
         self._size_at_most = 0
         # Those of the waiters that take a message in parts; whether there has ever been one, or such a message; the turn
         # of the one that has one now, and its task, for which all else would wait for ever; and what it waits for.
-        self._streams: set[Event] = set()
+        self._streams: frozenset[Event] = frozenset()
         self._in_parts = False
         self._taken: Event | None = None
         self._owner: object = None
@@ -188,7 +188,7 @@ class Inbox:
         turn = self._runtime.event()
         self._in_parts = True
         self.waiters[turn] = None
-        self._streams.add(turn)
+        self._streams |= {turn}
         try:
             self._call()
             await turn.wait()
@@ -207,7 +207,7 @@ class Inbox:
                 self._leave(turn)
 
     def _leave(self, turn: Event) -> None:
-        self._streams.discard(turn)
+        self._streams -= {turn}
         del self.waiters[turn]
         self._call()
 

@@ -55,6 +55,8 @@ class Pings:
         now, pongs = self._runtime.now(), self._connection.pongs
         answered = [ping for payload in pongs for ping in self._book.answered(payload)]
         pongs.clear()
+        if answered:
+            self._connection.rest()
         for ping in answered:
             self.latency = ping.round_trip = now - ping.sent_at
             if ping.event is not None:
