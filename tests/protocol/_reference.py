@@ -165,7 +165,7 @@ class _Streams(Extension):
             more = decoder.decompress((b"" if with_end else END) + (b"\0" + END) * (1 if plain else 64), 1)
         except zlib.error:
             more = b"bad"
-        if more or (message[-1] >= 0x20 and not with_end):
+        if more or decoder.eof or (message[-1] >= 0x20 and not with_end):
             self._labels.add("cut short")
             raise ProtocolError("decompression failed: a message ends inside a block")
 

@@ -394,6 +394,15 @@ def test_a_cut_among_the_code_lengths_at_the_beginning_of_a_block(in_fragments: 
             assert failure_code(connection) == 1002
 
 
+@pytest.mark.parametrize("in_fragments", [False, True])
+def test_a_final_block_that_the_end_of_the_message_would_complete_is_cut_short_too(in_fragments: bool) -> None:
+    payload = b"\x03"  # its end are seven zero bits, and here are five
+    frames = wire(RSV1 | BINARY, payload) + wire(FIN) if in_fragments else wire(FIN | RSV1 | BINARY, payload)
+    connection = inflating()
+    assert connection.receive_data(frames) == []
+    assert failure_code(connection) == 1002
+
+
 @pytest.mark.parametrize("payload", [b"", b"\0", b"\x02\0"])
 @pytest.mark.parametrize("fragments", [1, 2])
 def test_empty_compressed_messages(payload: bytes, fragments: int) -> None:

@@ -39,7 +39,7 @@ def compressed_limit(limit: int) -> int:
 
 
 def _ends_inside_a_block(decoder: zlib._Decompress, tail: bytes) -> bool:
-    """Add the end of a message to what was inflated of it: true if it is taken for data, good or bad.
+    """Add the end of a message to what was inflated of it: true if it is taken for data, good or bad, or for a block's end.
 
     Args:
         decoder: has inflated the message, and has met no final block.
@@ -55,7 +55,7 @@ def _ends_inside_a_block(decoder: zlib._Decompress, tail: bytes) -> bool:
     else:
         return True
     try:
-        return bool(decoder.decompress(end, 1))
+        return bool(decoder.decompress(end, 1)) or decoder.eof
     except zlib.error:
         return True
 
