@@ -17,6 +17,7 @@ import json
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -103,6 +104,37 @@ def fuzzing_server(suite: Path, report: Path, port: int, *, cases: list[str], le
             process.terminate()
 
 
+@contextlib.contextmanager
+def nghttpx(url: str, report: Path) -> Iterator[str]:
+    """Run nghttpx for a block, which speaks HTTP/2 here and HTTP/1.1 to the server at the URL; where it listens."""
+    program = shutil.which("nghttpx")
+    if program is None:
+        print("skipped: there is no nghttpx (on Debian: apt-get install nghttp2-proxy)")
+        sys.exit(0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    backend = url.rpartition(":")[2]
+    options = [
+        "--conf=/dev/null",
+        "--workers=1",
+        "--host-rewrite",  # the server wants to be asked for by its own port
+        f"--frontend=127.0.0.1,{port};no-tls",
+        f"--backend=127.0.0.1,{backend}",
+    ]
+    log = report / "nghttpx.log"
+    with log.open("w", encoding="utf-8") as errors, subprocess.Popen([program, *options], stderr=errors) as process:
+        try:
+            for _ in range(100):
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.1)
+            else:
+                sys.exit(f"nghttpx did not start:\n{log.read_text(encoding='utf-8')}")
+            yield f"ws://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
 def read_report(report: Path) -> dict[str, Verdict]:
     """The server's verdicts by case, in the suite's order."""
     found = json.loads((report / "index.json").read_text(encoding="utf-8")).get(AGENT, {})
@@ -140,19 +172,29 @@ def main() -> None:
     parser.add_argument("--profile", choices=list(PROFILES), default="quick", help="quick: 349 cases; full: all 517")
     parser.add_argument("--on", choices=list(DRIVERS), default="trio", help="which sessions; default: %(default)s")
     parser.add_argument("--in-parts", action="store_true", help="echo the parts of messages as they come")
+    parser.add_argument("--through", choices=["nghttpx"], help="over HTTP/2, to a proxy in front of the suite's server")
     parser.add_argument("--cases", nargs="+", metavar="PATTERN", help="only these, such as 9.* (instead of a profile)")
     parser.add_argument("--port", type=int, default=0, help="the server's, on 127.0.0.1; default: a free one")
     parser.add_argument("--seconds", type=float, default=60, help="time limit of one case; default: %(default)s")
     parser.add_argument("--report", type=Path, help="where the report goes; default: in SUITE/reports")
     args = parser.parse_args()
+    if args.through and args.on == "threads":
+        parser.error("there is no HTTP/2 in threads")
     name = "selection" if args.cases else args.profile
     count, left_out = (None, []) if args.cases else PROFILES[args.profile]
     suite: Path = args.suite.resolve()
     kind = f"{args.on}, in parts" if args.in_parts else args.on
-    report: Path = (args.report or suite / "reports" / f"{kind.replace(', in ', '-')}-{name}").resolve()
-    with fuzzing_server(suite, report, args.port, cases=args.cases or ["*"], left_out=left_out) as server:
+    kind += f", through {args.through}" if args.through else ""
+    report: Path = (args.report or suite / "reports" / f"{kind.replace(', ', '-').replace(' ', '-')}-{name}").resolve()
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(
+            fuzzing_server(suite, report, args.port, cases=args.cases or ["*"], left_out=left_out)
+        )
+        url, options = server.url, {"in_parts": args.in_parts}
+        if args.through:
+            url, options["http2"] = stack.enter_context(nghttpx(url, report)), True
         began = time.perf_counter()
-        driven = DRIVERS[args.on](server.url, AGENT, args.seconds, in_parts=args.in_parts)
+        driven = DRIVERS[args.on](url, AGENT, args.seconds, **options)
         took = time.perf_counter() - began
     versions = [f"{package} {importlib.metadata.version(package)}" for package in ("trio", "websockets")]
     print(
