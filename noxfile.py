@@ -373,7 +373,9 @@ def autobahn(session: nox.Session) -> None:
     """Run Autobahn|Testsuite against sessions, and judge. Needs a CPython 2.7; see docs/conformance.md."""
     if shutil.which("python2.7") is None:
         session.skip("the suite runs on CPython 2.7, and there is none")
-    install(session)
+    session.install(".[http2]")
+    if "nghttpx" in session.posargs:
+        install_programs(session, {"nghttpx": "nghttp2-proxy"})
     suite = Path(session.create_tmp()).resolve() / "suite"
     session.run("python", "conformance/install.py", str(suite))
     session.run("python", "conformance/run.py", str(suite), *session.posargs)

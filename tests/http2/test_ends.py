@@ -21,7 +21,7 @@ from httpx2_trio_ws._core import _life
 
 from .scripted import WITH_WEBSOCKETS, Peer, client_of, close_frame, echo, scripted, text
 from .test_transport import transport_of
-from .wire import DATA, PING, RST, answer, data, frame, goaway, rst, window
+from .wire import DATA, GOAWAY, PING, RST, answer, data, frame, goaway, rst, settings, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,8 @@ def fails(said: str) -> Any:
 # -- closing ---------------------------------------------------------------------------------------
 
 
-async def test_both_close_frames_then_a_reset_at_once(tls: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_both_close_frames_then_the_end_and_a_reset(tls: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session waits for neither. The server has time to pass on what was said, and then the stream is no more."""
     monkeypatch.setattr(_life, "LINGER", 60)
     seen: list[tuple[int, bytes]] = []
 
@@ -45,7 +46,10 @@ async def test_both_close_frames_then_a_reset_at_once(tls: Contexts, monkeypatch
         stream = await peer.accept()
         seen.append((DATA, await peer.until(DATA)))
         await peer.send(data(stream, close_frame(1000)))
+        ended = await peer.frame()
+        await trio.sleep(0.1)
         seen.append((RST, await peer.until(RST, stream)))
+        assert ended == (DATA, 1, stream, b"")
         await peer.wait_end()
 
     async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
@@ -53,9 +57,63 @@ async def test_both_close_frames_then_a_reset_at_once(tls: Contexts, monkeypatch
             began = trio.current_time()
         assert trio.current_time() - began < 15, "no lingering"
         assert ws.close_code == 1000
+        assert transport_of(client).statistics().sessions == 0
         await client.aclose()
         assert seen[0][1][0] == 0x88
         assert seen[1:] == [(RST, (8).to_bytes(4, "big"))]
+
+
+async def test_both_ends_and_no_reset(tls: Contexts) -> None:
+    """Whoever closes first; and what comes in between is nobody's. The stream's place is free for the next."""
+    seen: list[tuple[int, int]] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.greet(settings((8, 1), (3, 1)))
+        for number in range(4):
+            stream = await peer.accept()
+            if number % 2:
+                await peer.send(data(stream, close_frame(1000)))
+            while seen[-1:] != [(DATA, 1)]:
+                kind, flags, _, _ = await peer.frame()
+                seen.append((kind, flags))
+                if len(seen) == 1 and not number % 2:
+                    await peer.send(data(stream, close_frame(1000)))
+            assert seen == [(DATA, 0), (DATA, 1)]
+            await peer.send(data(stream, text("late")), data(stream, b"", 1))
+            seen.clear()
+        await peer.wait_end()
+
+    async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
+        for number in range(4):
+            async with open_websocket(client, server.url) as ws:
+                if number % 2:
+                    with pytest.raises(WebSocketDisconnect):
+                        await ws.receive()
+    assert server.connections == 1
+    assert seen == []
+
+
+@pytest.mark.parametrize("end", ["ends", "resets", "drops"])
+async def test_a_closed_client_waits_for_what_was_said_last(tls: Contexts, end: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        stream = await peer.accept()
+        await peer.until(DATA)
+        await peer.send(data(stream, close_frame(1000)))
+        assert await peer.frame() == (DATA, 1, stream, b"")
+        kind, _, _, _ = await peer.frame()
+        assert kind == GOAWAY
+        if end == "drops":
+            return
+        await peer.send(data(stream, b"", 1) if end == "ends" else rst(stream, 8))
+        await peer.wait_end()
+
+    async with scripted(script, tls[0]) as server:
+        async with client_of(tls[1]) as client:
+            async with open_websocket(client, server.url):
+                pass
+            began = trio.current_time()
+        assert trio.current_time() - began < 5
 
 
 async def test_left_by_cancellation(tls: Contexts) -> None:

@@ -41,6 +41,8 @@ class Carrier(Protocol):
     #: When both sides have said that it is over, the peer is given so many seconds to close the connection; ``None``
     #: for as many as is usual.
     linger_seconds: float | None
+    #: Both sides have said that it is over, and what was written last is still to arrive. Set before :meth:`aclose`.
+    said_all: bool
     #: The last :meth:`write` found room and left some: it did not wait for the peer. False where that cannot be told.
     had_room: bool
 

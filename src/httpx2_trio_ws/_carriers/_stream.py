@@ -27,6 +27,8 @@ class StreamCarrier:
     """Through the network stream itself."""
 
     linger_seconds: float | None = None
+    #: The peer was given time to close, as :attr:`linger_seconds` says.
+    said_all = False
 
     @property
     def writes_now(self) -> bool:

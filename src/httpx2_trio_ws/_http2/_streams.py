@@ -18,10 +18,22 @@ class Stream:
         consumed: how much of what it sent has been taken and not been handed back to it.
         answered: the final header section has come.
         ended: END_STREAM has come.
+        ended_here: it was sent.
         forgotten: it was reset, by either side, or never processed.
     """
 
-    __slots__ = ("answered", "consumed", "ended", "forgotten", "id", "owner", "receivable", "sent", "window")
+    __slots__ = (
+        "answered",
+        "consumed",
+        "ended",
+        "ended_here",
+        "forgotten",
+        "id",
+        "owner",
+        "receivable",
+        "sent",
+        "window",
+    )
 
     def __init__(self, stream_id: int, window: int, owner: Any) -> None:
         self.id = stream_id
@@ -29,4 +41,4 @@ class Stream:
         self.sent = 0
         self.window = self.receivable = window
         self.consumed = 0
-        self.answered = self.ended = self.forgotten = False
+        self.answered = self.ended = self.ended_here = self.forgotten = False

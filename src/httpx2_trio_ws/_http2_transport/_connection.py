@@ -14,6 +14,7 @@ from httpx2_trio_ws import _http2 as h
 from httpx2_trio_ws._carriers import CarrierError
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
+from ._leaving import Leaving
 from ._stream import HTTP2Stream, UnprocessedError
 from ._turns import Turns
 from ._writer import Writer
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from httpx2_trio_ws._carriers import Carrier
-    from httpx2_trio_ws._runtime import Runtime
+    from httpx2_trio_ws._runtime import Nursery, Runtime
 
     from ._options import ConnectionOptions
 
@@ -86,6 +87,9 @@ class Connection:
         self.turns = Turns(runtime, self._http2)
         self._writer = Writer(runtime, carrier, self._http2, self.turns, self._write_failed)
         self._scope = runtime.cancel_scope()
+        self._leaving = Leaving(runtime, self.reset)
+        self._tasks: Nursery
+        self._closing = False
         self._ending = False
         self._goodbye = ""
         self._lost: Exception | None = None
@@ -101,7 +105,7 @@ class Connection:
     @property
     def sessions(self) -> int:
         """How many streams are open, or about to be."""
-        return len(self._http2.streams) + self.reserved
+        return len(self._http2.streams) - len(self._leaving) + self.reserved
 
     @property
     def max_sessions(self) -> float:
@@ -112,7 +116,7 @@ class Connection:
     @property
     def has_room(self) -> bool:
         """One more stream may be opened."""
-        return self.is_usable and self.sessions < self.max_sessions
+        return self.is_usable and self.sessions + len(self._leaving) < self.max_sessions
 
     @property
     def is_usable(self) -> bool:
@@ -130,12 +134,13 @@ class Connection:
         """Be a connection until its end. Raises nothing but cancellation."""
         try:
             with self._scope:
-                async with self.runtime.open_nursery() as tasks:
+                async with self.runtime.open_nursery() as self._tasks:
+                    tasks = self._tasks
                     tasks.start_soon(self._write_loop)
                     tasks.start_soon(self._timer)
                     await self._read_loop()
                     # What is to be said last is on its way, unless nothing can be.
-                    self._scope.deadline = -math.inf if self._lost else self.runtime.now() + _FAREWELL
+                    self._scope.deadline = -math.inf if self._lost else math.inf
                     self._end()
         except Exception as exc:  # noqa: BLE001 (a bug of ours: the streams tell)
             self._fail(httpcore2.ReadError(f"the HTTP/2 connection was ended by an internal error: {exc!r}"))
@@ -188,15 +193,8 @@ class Connection:
             if verdict is Verdict.PING:
                 self.ping()
             elif verdict is Verdict.DEAD:
-                self._fail(httpcore2.ReadError(self._silence()))
+                self._fail(httpcore2.ReadError(self._options.silence))
                 self._scope.cancel()
-
-    def _silence(self) -> str:
-        options = self._options
-        return (
-            f"no sign of life on the HTTP/2 connection within {options.keepalive_ping_timeout_seconds} s of a PING, sent "
-            f"after {options.keepalive_ping_interval_seconds} s of silence"
-        )
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -305,6 +303,16 @@ class Connection:
         self.forget(stream)
         self._writer.kick()
 
+    def end(self, stream: h.Stream) -> None:
+        """Nothing more is sent on a stream, and nobody is interested in what comes; but what was sent is to arrive."""
+        self._http2.end(stream)
+        if stream.forgotten or self._ending:
+            self.forget(stream)
+        else:
+            self._leaving.add(stream, self._tasks)
+            self.changed()
+        self._writer.kick()
+
     def ping(self) -> None:
         """Ask for a sign of life, and how long it takes."""
         self._pinged_at = self.runtime.now()
@@ -322,6 +330,9 @@ class Connection:
 
     def forget(self, stream: h.Stream) -> None:
         """A stream is no more."""
+        self._leaving.discard(stream)
+        if self._closing and not self._leaving:
+            self._end()
         if stream.answered:
             self._refused_at = math.inf
         self.turns.release(stream)
@@ -336,17 +347,19 @@ class Connection:
         self._on_change(self)
 
     def close(self) -> None:
-        """Say goodbye, and end; the streams with it. Does not wait."""
-        if not self._ending:
-            self.draining = True
+        """Say goodbye, and end; the streams with it, but for those that have ended here. Does not wait."""
+        if not self._closing:
+            self._closing = self.draining = True
             if self.error is None:
                 self._http2.goaway(h.ErrorCode.NO_ERROR)
-            self._scope.deadline = min(self._scope.deadline, self.runtime.now() + _FAREWELL)
-            self._end()
+                self._writer.kick()
+            if not self._leaving:
+                self._end()
 
     def _end(self) -> None:
         """Once all is written, it is over."""
         self._ending = True
+        self._scope.deadline = min(self._scope.deadline, self.runtime.now() + _FAREWELL)
         self._writer.end()
 
     def _fail(self, error: Exception) -> None:

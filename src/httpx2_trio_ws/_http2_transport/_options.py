@@ -16,6 +16,14 @@ class ConnectionOptions(NamedTuple):
     keepalive_ping_timeout_seconds: float | None
     keepalive_expiry_seconds: float
 
+    @property
+    def silence(self) -> str:
+        """What is said of a connection that is silent for too long."""
+        return (
+            f"no sign of life on the HTTP/2 connection within {self.keepalive_ping_timeout_seconds} s of a PING, sent "
+            f"after {self.keepalive_ping_interval_seconds} s of silence"
+        )
+
 
 def check_options(
     max_sessions_per_connection: int | None,

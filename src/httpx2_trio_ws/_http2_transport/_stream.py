@@ -44,6 +44,10 @@ class Beneath(Protocol):
         """Nobody is interested in a stream any more."""
         ...
 
+    def end(self, stream: Stream) -> None:
+        """Nothing more is sent on a stream, and nobody is interested in what comes; but what was sent is to arrive."""
+        ...
+
     def forget(self, stream: Stream) -> None:
         """A stream is no more."""
         ...
@@ -102,6 +106,8 @@ class HTTP2Stream:
 
     def on_data(self, event: Data) -> None:
         """Bytes came."""
+        if self._closed:
+            return
         data = event.data
         if self._take is None:
             self._buffer += data
@@ -126,6 +132,8 @@ class HTTP2Stream:
 
     def on_end(self) -> None:
         """The server sends nothing more."""
+        if self._closed:
+            self._connection.forget(self.http2)
         self._notify()
 
     def on_reset(self, code: int) -> None:
@@ -263,6 +271,14 @@ class HTTP2Stream:
             self._connection.reset(self.http2)
             self._notify()
 
+    def end(self) -> None:
+        """Have the server end the stream, once it has all that was sent. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._buffer.clear()
+            self._connection.end(self.http2)
+            self._notify()
+
     async def aclose(self) -> None:
         """:meth:`reset` it. Idempotent."""
         self.reset()
@@ -321,8 +337,8 @@ class HTTP2Stream:
 class HTTP2Carrier:
     """See :class:`httpx2_trio_ws._carriers.Carrier`."""
 
-    __slots__ = ("_stream", "had_room")
-    #: A reset says all that there is to say: nothing is to be waited for.
+    __slots__ = ("_stream", "had_room", "said_all")
+    #: The connection waits for the server's end, not the session.
     linger_seconds: float | None = 0.0
     #: What there is no room for is not taken.
     writes_now = True
@@ -330,6 +346,7 @@ class HTTP2Carrier:
     def __init__(self, stream: HTTP2Stream) -> None:
         self._stream = stream
         self.had_room = True
+        self.said_all = False
 
     @property
     def has_unread(self) -> bool:
@@ -351,5 +368,7 @@ class HTTP2Carrier:
         return written or await self._stream.send_in_turn(data)
 
     async def aclose(self) -> None:
-        """Reset the stream."""
+        """End the stream if all has been said, and else reset it."""
+        if self.said_all:
+            self._stream.end()
         await self._stream.aclose()

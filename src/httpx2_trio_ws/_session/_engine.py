@@ -333,6 +333,7 @@ class Engine(SendingEngine):
                 await self._say_goodbye()
             finally:
                 self.outbox.discard()
+                self.carrier.said_all = self.connection.peer_close is not None
                 await self._close_carrier()
         finally:
             self.done.set()
