@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
@@ -115,6 +116,28 @@ def test_flood_of_one_byte_fragments_takes_bounded_memory(opcode: int, per_byte:
     assert peak_of(receive) < per_byte * size + 20_000
     connection.receive_data(wire(0, b"a" * 97))
     assert failure_code(connection) == 1009
+
+
+@pytest.mark.parametrize("control", [PING, PONG])
+def test_a_flood_of_control_frames_costs_little_more_than_one_of_messages(control: int) -> None:
+    def seconds(flood: bytes) -> float:
+        connection, began = Connection(), time.thread_time()
+        connection.receive_data(flood)
+        while connection.has_input:
+            connection.receive_data(b"")
+            connection.control_to_send()
+            connection.pongs.clear()
+        return time.thread_time() - began
+
+    of_messages, of_control = wire(FIN | BINARY) * 20_000, wire(FIN | control) * 20_000
+    assert min(seconds(of_control) / seconds(of_messages) for _ in range(5)) < 12
+
+
+def test_pings_are_answered_in_their_order_however_their_length_is_written() -> None:
+    connection = Connection()
+    numbers = [b"%d" % number for number in range(9)]
+    connection.receive_data(b"".join(wire(FIN | PING, number, form=2 if number in b"258" else 0) for number in numbers))
+    assert [answer.payload for answer in answers(connection)] == numbers
 
 
 @pytest.mark.parametrize("slow", [wire(FIN | PING), wire(FIN | PONG), wire(TEXT) + wire(FIN)])

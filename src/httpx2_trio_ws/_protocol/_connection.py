@@ -1,7 +1,7 @@
 """The client's side of one connection, after the handshake.
 
 Data frames are read and made here: how they are read is in :mod:`._receiving`. ``websockets.protocol.Protocol`` has the
-rest of what is hard: control frames, the closing handshake, error codes. It is handed control frames only, one at a time.
+rest of what is hard: the closing handshake, error codes. It is handed close frames, and control frames that break rules.
 
 A property test holds the two together to what ``Protocol`` alone would do. They differ on purpose where the RFC lets us be
 kinder, or asks us to be quicker:
@@ -170,4 +170,8 @@ class Connection(Receiving):
 
     def control_to_send(self) -> bytes:
         """Frames that answer what was received: pongs, the close frame."""
-        return b"".join(self._protocol.data_to_send())
+        writes = self._protocol.data_to_send()
+        if self._answers:
+            writes = self._answers + writes
+            self._answers = []
+        return b"".join(writes)

@@ -1,4 +1,8 @@
-"""Control frames, and how a connection fails: the close code that the peer is sent, and why."""
+"""Control frames, and how a connection fails: the close code that the peer is sent, and why.
+
+Pings and pongs whose length is written as is usual are seen to here, many at a time, as a peer may send nothing else. All
+others are handed to ``websockets.protocol.Protocol``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
+
+from ._masking import PONG, masked_frames
 
 if TYPE_CHECKING:
     from ._late_protocol import LateProtocol
@@ -23,11 +29,22 @@ class Failure(NamedTuple):
 class Controlling:
     """This part of the receiving half of a connection."""
 
-    __slots__ = ("_limit", "_protocol", "failure", "pings_received", "pongs", "pongs_received", "pongs_sent")
+    __slots__ = (
+        "_answers",
+        "_limit",
+        "_protocol",
+        "failure",
+        "pings_received",
+        "pongs",
+        "pongs_received",
+        "pongs_sent",
+    )
 
     def __init__(self, protocol: LateProtocol, limit: int) -> None:
         self._protocol = protocol
         self._limit = limit
+        # To be sent, in front of what Protocol has.
+        self._answers: list[bytes] = []
         #: Set once the peer has broken the protocol; nothing is received after that.
         self.failure: Failure | None = None
         #: Payloads of pongs received; the caller takes them out.
@@ -36,6 +53,32 @@ class Controlling:
         self.pings_received: int = 0
         self.pongs_received: int = 0
         self.pongs_sent: int = 0
+
+    def _cut_control(self, data: bytes, pos: int, most: int) -> tuple[int, int]:
+        """Take whole pings and pongs, at most so many, until something else comes. Returns where, and how many they were."""
+        last = len(data) - 1
+        pings: list[bytes] = []
+        pongs: list[bytes] = []
+        while pos < last and most:
+            first, length = data[pos], data[pos + 1]
+            stop = pos + 2 + length
+            if length > 125 or stop > last + 1:
+                break
+            if first == 0x89:
+                pings.append(data[pos + 2 : stop])
+            elif first == 0x8A:
+                pongs.append(data[pos + 2 : stop])
+            else:
+                break
+            pos = stop
+            most -= 1
+        if pings:
+            self.pings_received += len(pings)
+            self.pongs_sent += len(pings)
+            self._answers += masked_frames(pings, PONG)
+        self.pongs_received += len(pongs)
+        self.pongs += pongs
+        return pos, len(pings) + len(pongs)
 
     def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
         """Hand a control frame to Protocol once it is whole."""
@@ -49,6 +92,7 @@ class Controlling:
         """Hand a frame, or as much as is enough to refuse it, to Protocol."""
         protocol = self._protocol
         protocol.receive_data(frame)
+        self._answers += protocol.data_to_send()
         if protocol.parser_exc is not None:
             self._note(protocol.parser_exc)
             protocol.parser_exc = None  # its traceback leads back to us: a cycle, which only the collector would free

@@ -15,7 +15,7 @@ from websockets.frames import apply_mask  # type: ignore[attr-defined]  # pyrigh
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TEXT, BINARY = 1, 2  # opcodes (RFC 6455 §5.2)
+TEXT, BINARY, PONG = 1, 2, 10  # opcodes (RFC 6455 §5.2)
 COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
 _FIN = 0x80
 _MASKED = 0x80
@@ -23,7 +23,7 @@ _MASKED = 0x80
 # The first two bytes of a masked frame of fewer than 126 bytes, by its length, for each first byte that we send.
 _SMALL = {
     kind: tuple(bytes((_FIN | kind, _MASKED | length)) for length in range(126))
-    for kind in (TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED)
+    for kind in (TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED, PONG)
 }
 
 # So much of a large payload is masked at a time. A multiple of a key's length.

@@ -135,6 +135,12 @@ class ObservedConnection(Connection):
             if self.failure is None:
                 self._received(FrameInfo(self._opcode, payload, self._fin, self._compressed, size))
 
+    def _cut_control(self, data: bytes, pos: int, most: int) -> tuple[int, int]:  # noqa: ARG002
+        stop, count = super()._cut_control(data, pos, 1)
+        if count:
+            self._received(FrameInfo(Opcode(data[pos] & 0x0F), data[pos + 2 : stop]))
+        return stop, count
+
     def _feed(self, frame: bytes, pos: int) -> int:
         stop = super()._feed(frame, pos)
         if self.failure is None:

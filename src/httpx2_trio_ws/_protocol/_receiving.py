@@ -2,9 +2,9 @@
 
 One tight loop, :meth:`Receiving._cut`, cuts whole messages out of what was read, the compressed ones, too. Another,
 :meth:`Receiving._cut_fragments`, does so with the short fragments of one message. What neither takes is opened by its
-header, :meth:`Receiving._open`, and then read as its bytes come, :meth:`Receiving._payload`. Control frames are handed to
-``websockets.protocol.Protocol`` once they are whole, as if no message were open around them; and so are frames that break
-the most basic rules, so that it may say which.
+header, :meth:`Receiving._open`, and then read as its bytes come, :meth:`Receiving._payload`. Pings and pongs are cut out by
+a loop of their own, too; other control frames are handed to ``websockets.protocol.Protocol`` once they are whole, as if no
+message were open around them; and so are frames that break the most basic rules, so that it may say which.
 
 What follows a frame never depends on where the network cut the bytes.
 
@@ -253,7 +253,11 @@ class Receiving(OpeningUp):
                 return pos
             length = int.from_bytes(data[pos + 2 : pos + header])
         if opcode in _CONTROL_OPCODES:
-            return self._control(data, pos, header, length)
+            stop, count = self._cut_control(data, pos, (_MAX_WORK - 1 - self._work) // _FRAME + 1)
+            if not count:
+                return self._control(data, pos, header, length)
+            self._work += (count - 1) * _FRAME  # the caller counts one
+            return stop
         self._begin(first, length, messages)
         return pos + header
 
