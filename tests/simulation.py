@@ -236,6 +236,7 @@ class SimulatedPeer:
         self._queue = bytearray()
         self._queued = trio.Event()
         self._hang_up = False
+        self._in_a_message = False
         self._said_bytes = 0
         self._written = 0
         self._writing = trio.CancelScope()
@@ -251,6 +252,8 @@ class SimulatedPeer:
 
     def say(self, message: str | bytes, fragments: int, *, ping_between: bool) -> None:
         """A message, whole or in fragments."""
+        if self._in_a_message:
+            return
         opcode, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
         size = -(-len(payload) // fragments) or 1
         parts = [payload[start : start + size] for start in range(0, len(payload), size)] or [b""]
@@ -260,10 +263,11 @@ class SimulatedPeer:
                 self.ping(b"between")
         self._say(frame(opcode if len(parts) == 1 else 0, parts[-1]), "message", message)
 
-    def say_half(self, message: str | bytes) -> None:
-        """The beginning of a message."""
-        half = message[: len(message) // 2]
-        self._say(frame(TEXT, half.encode() if isinstance(half, str) else half, fin=False), "half")
+    def say_half(self, message: str) -> None:
+        """The beginning of a message. No other may come after it."""
+        if not self._in_a_message:
+            self._in_a_message = True
+            self._say(frame(TEXT, message[: len(message) // 2].encode(), fin=False), "half")
 
     def ping(self, payload: bytes) -> None:
         self._say(frame(PING, payload), "ping", payload)
@@ -275,6 +279,8 @@ class SimulatedPeer:
         self._say(close_frame(code, "so long"), "close", code)
 
     def violate(self, name: str) -> None:
+        if self._in_a_message:
+            return  # it would be another
         raw, code = VIOLATIONS[name]
         self._say(raw, "violation", code)
 
