@@ -209,6 +209,8 @@ TakesPartsWhenCancelled
     a_cancelled_part_was_not_taken
 ForgetsPartsWhenItCloses
     closing_inside_a_message_sends_what_was_taken
+SendsWhatWaitedAtTheEnd
+    nothing_is_sent_after_a_close_frame_inside_a_message
 SaysNothingOfWhatWasCutOff
     a_message_that_the_session_cuts_off_is_not_left_in_silence
 TakesAnyPart

@@ -110,6 +110,20 @@ class ForgetsPartsWhenItCloses(Defective):
         monkeypatch.setattr(Outgoing, "end_with", end_at_once)
 
 
+class SendsWhatWaitedAtTheEnd(Defective):
+    @staticmethod
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        release = Outbox.release_turns
+
+        def send_and_release(box: Outbox) -> None:
+            for turn in box._turns:
+                if turn.message is not None:
+                    box.push(*turn.message)
+            release(box)
+
+        monkeypatch.setattr(Outbox, "release_turns", send_and_release)
+
+
 class SaysNothingOfWhatWasCutOff(Defective):
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,7 +237,8 @@ class Outbox(FrameQueue):
         self.wake()
 
     def push_close(self, frame: bytes) -> None:
-        """Send a close frame, after the messages that wait; at once if none does."""
+        """Send a close frame, after the messages that are queued; at once if none is. Whoever waits for room is let go."""
+        self.release_turns()  # before there is room: nothing may come after it
         self.add_frame(frame)
         self._wake_at_once()
 

@@ -11,7 +11,7 @@ from httpx2_trio_ws._exceptions import WebSocketClosedError, WebSocketDisconnect
 from httpx2_trio_ws.testing._frames import Opcode
 
 from ._registry import check
-from ._stage import SHORT, beside, equal, fail, frames_to_the_end, raises, stage, stall, takes, that, until
+from ._stage import SHORT, beside, equal, fail, frames_to_the_end, raises, settle, stage, stall, takes, that, until
 
 if TYPE_CHECKING:
     from httpx2_trio_ws.testing._frames import Frame
@@ -208,6 +208,34 @@ async def closing_inside_a_message_sends_what_was_taken(maker: SessionMaker) -> 
         equal(sum(len(frame.payload) for frame in frames[:-1]), 200_000, "bytes before the close frame")
         that(not any(frame.fin for frame in frames[:-1]), "a message was ended that was not complete")
         equal((frames[-1].opcode, peer.close_code), (Opcode.CLOSE, 1000), "the last frame")
+
+
+@check("parts")
+async def nothing_is_sent_after_a_close_frame_inside_a_message(maker: SessionMaker) -> None:
+    async with stage(maker) as (ws, peer):
+        frames: list[Frame] = []
+
+        async def read() -> None:
+            while not frames or frames[-1].opcode != Opcode.CLOSE:
+                frames.append(await peer.receive_frame())
+            with anyio.move_on_after(SHORT):
+                frames.append(await peer.receive_frame())
+            await peer.send_frame(Opcode.CLOSE, frames[-1].payload)
+            await peer.drop()
+
+        async def send() -> None:
+            with raises(WebSocketClosedError):
+                await ws.send("waits")
+
+        async with beside(read):
+            with raises(WebSocketClosedError):
+                async with ws.send_stream("text") as message:
+                    await message.send("begun")
+                    async with beside(send):
+                        await settle()
+                        await ws.close()
+                    await message.send("too late")
+        equal([frame.opcode for frame in frames], [Opcode.TEXT, Opcode.CLOSE], "what was sent")
 
 
 @check("parts")
