@@ -40,7 +40,7 @@ async def filled(url: str, go: Callable[[], None], queue_size: int) -> list[Any]
         go()
         while not ws.statistics().consumer_wait_seconds:  # noqa: ASYNC110
             await anyio.sleep(0.01)
-        return list(ws._messages)
+        return list(ws._inbox.messages)
 
 
 def filled_in_threads(url: str, go: Callable[[], None], queue_size: int) -> list[Any]:

@@ -25,7 +25,7 @@ from .defects import Defective
 class ForgetsWhatCameBeforeTheEnd(Defective):
     async def receive(self) -> Any:
         if self.ws.closed:
-            self.ws._messages.clear()
+            self.ws._inbox.messages.clear()
         return await super().receive()
 
 
@@ -216,8 +216,8 @@ class ACancelledCloseGoesOn(Defective):
 
 class TakesNoTurns(Defective):
     async def receive(self) -> Any:
-        if self.ws._messages:
-            message = self.ws._messages.popleft()
+        if self.ws._inbox.messages:
+            message = self.ws._inbox.messages.popleft()
             self.ws._inbox.taken()
             return message
         if self.ws.closed:

@@ -174,7 +174,7 @@ class LosesWhatIsNotJson(Defective):
 
 class ReversesWhatWaits(Defective):
     async def receive(self) -> Any:
-        messages: deque[Any] = self.ws._messages
+        messages: deque[Any] = self.ws._inbox.messages
         if len(messages) > 1:
             await anyio.lowlevel.checkpoint()
             return messages.pop()

@@ -71,7 +71,7 @@ class ByteTunnel:
 
     async def _next_part(self) -> bytes:
         """What comes next; nothing at a message's end."""
-        message, waiting = self._message, self.session._messages
+        message, waiting = self._message, self.session._inbox.messages
         if message is None:
             if waiting and isinstance(waiting[0], bytes):
                 return await self.session.receive_bytes()  # whole, which costs less

@@ -38,6 +38,32 @@ if TYPE_CHECKING:
 class Engine(SendingEngine):
     """See the module's text. The session's calls are in :mod:`._session`."""
 
+    __slots__ = (
+        "__weakref__",
+        "_grace",
+        "_grace_over",
+        "_keepalive",
+        "_limit",
+        "_look",
+        "_paused",
+        "_read_all",
+        "_reading",
+        "bytes_received",
+        "carrier",
+        "connection",
+        "consumer_wait",
+        "done",
+        "inbox",
+        "life",
+        "messages_received",
+        "options",
+        "outbox",
+        "peer_wait",
+        "pings",
+        "runtime",
+        "watch",
+    )
+
     def __init__(
         self, runtime: Runtime, carrier: Carrier, connection: Connection, options: SessionOptions, watch: Watch
     ) -> None:
@@ -156,6 +182,7 @@ class Engine(SendingEngine):
         if self.closed:
             return math.inf  # the session is ending, within a limit of its own
         self.connection.rest()
+        self.inbox.rest()
         verdict = keepalive.check(self.runtime.now())
         if verdict is Verdict.DEAD:
             # If the whole process stood still, the answer may have come unread: it is read next. If we do not read, as

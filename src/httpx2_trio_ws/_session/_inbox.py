@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 MISUSED = "this task is in the block of {}, which comes first: leave that, or use another task"
 
 
+# What an inbox has until it needs one of its own; nothing is ever put into them. An empty queue takes 760 bytes.
+_NONE: deque[Message] = deque(maxlen=0)
+_NOBODY: OrderedDict[Event, None] = OrderedDict()
+_NO_STREAMS: set[Event] = set()
+
+
 class Inbox:
     """The queue of one session.
 
@@ -64,18 +70,18 @@ class Inbox:
         self._size_at_most = 0
         # Those of the waiters that take a message in parts; whether there has ever been one, or such a message; the turn
         # of the one that has one now, and its task, for which all else would wait for ever; and what it waits for.
-        self._streams: frozenset[Event] = frozenset()
+        self._streams = _NO_STREAMS
         self._in_parts = False
         self._taken: Event | None = None
         self._owner: object = None
         self._more: Event | None = None
         #: The tasks in :meth:`wait_message` and the like, in the order of their calls.
-        self.waiters: OrderedDict[Event, None] = OrderedDict()
+        self.waiters: OrderedDict[Event, None] = _NOBODY
         #: So many of the :attr:`messages` may be taken with nothing else to be seen to.
         self.credit = 0
         #: The messages that wait, oldest first. While there are no :attr:`waiters`, they may be taken from here;
         #: whoever does calls :meth:`taken` when no more than :attr:`resume_at` are left.
-        self.messages: deque[Message] = deque()
+        self.messages: deque[Message] = _NONE
         #: Reading goes on when so few are left; -1 while it has not stopped.
         self.resume_at = -1
 
@@ -97,6 +103,8 @@ class Inbox:
 
     def put(self, messages: list[Message]) -> None:
         """Queue ``messages``, and call who waits for them."""
+        if self.messages is _NONE:
+            self.messages = deque()
         self.messages.extend(messages)
         self._size_at_most += LARGEST * sum(map(len, messages))
         self._call()
@@ -122,7 +130,7 @@ class Inbox:
             whole = connection.fold()
             if whole is None:
                 return
-            self.messages.append(whole)
+            self.messages = deque((whole,))
         if turn is not None:  # it is told of a message that is too large for it, too
             turn.set()
 
@@ -159,6 +167,8 @@ class Inbox:
         if self._owner is not None:
             self._refuse_owner()
         turn = self._runtime.event()
+        if self.waiters is _NOBODY:
+            self.waiters = OrderedDict()
         self.waiters[turn] = None
         self._call()
         try:
@@ -187,8 +197,12 @@ class Inbox:
             self._refuse_owner()
         turn = self._runtime.event()
         self._in_parts = True
+        if self.waiters is _NOBODY:
+            self.waiters = OrderedDict()
         self.waiters[turn] = None
-        self._streams |= {turn}
+        if self._streams is _NO_STREAMS:
+            self._streams = set()
+        self._streams.add(turn)
         try:
             self._call()
             await turn.wait()
@@ -207,7 +221,7 @@ class Inbox:
                 self._leave(turn)
 
     def _leave(self, turn: Event) -> None:
-        self._streams -= {turn}
+        self._streams.discard(turn)
         del self.waiters[turn]
         self._call()
 
@@ -232,6 +246,13 @@ class Inbox:
         self._leave(turn)
         if self.is_paused:
             self.taken()
+
+    def rest(self) -> None:
+        """Let go of what only messages need, if there are none: another may not come for long."""
+        if not self.messages:
+            self.messages = _NONE
+        if not self.waiters:
+            self.waiters = _NOBODY
 
     def wake(self) -> None:
         """The session has ended: tasks that wait get what is left, and then none."""

@@ -10,7 +10,6 @@ from httpx2_trio_ws._core._json import check_loads
 from httpx2_trio_ws._exceptions import QUIET_ENDS, WebSocketDisconnect
 
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from ._inbox import Inbox
@@ -25,7 +24,6 @@ class Iterating:
 
     if TYPE_CHECKING:
         _inbox: Inbox
-        _messages: deque[str | bytes]
         _is_cancelled: Callable[[], bool]
 
         async def _receive(self) -> str | bytes: ...
@@ -62,7 +60,7 @@ class Iterating:
         inbox = self._inbox
         if inbox.credit and not self._is_cancelled():
             inbox.credit -= 1
-            return self._messages.popleft()
+            return inbox.messages.popleft()
         try:
             return await self._receive()
         except WebSocketDisconnect as exc:

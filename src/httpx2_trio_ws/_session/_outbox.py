@@ -48,6 +48,10 @@ class _Turn:
         self.came = False
 
 
+# What an outbox has until somebody waits; nothing is ever put into it.
+_NO_TURNS: OrderedDict[_Turn, None] = OrderedDict()
+
+
 class Outbox(FrameQueue):
     """The frames of one session that wait to be written."""
 
@@ -83,7 +87,7 @@ class Outbox(FrameQueue):
         self._start: Callable[[], object] | None = None
         self._write: Callable[[], bool] | None = None
         # Senders that wait for their turn, and senders that wait until frame number n is written.
-        self._turns: OrderedDict[_Turn, None] = OrderedDict()
+        self._turns: OrderedDict[_Turn, None] = _NO_TURNS
         # The task whose message in parts it is now, for which all others of its would wait for ever; and what that waits for.
         self._owner: object = None
         self._room: Event | None = None
@@ -133,6 +137,8 @@ class Outbox(FrameQueue):
         turn = _Turn(self._runtime.event(), message, outgoing)
         if not self.must_wait:
             turn.event.set()
+        if self._turns is _NO_TURNS:
+            self._turns = OrderedDict()
         self._turns[turn] = None
         try:
             await turn.event.wait()

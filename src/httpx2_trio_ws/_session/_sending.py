@@ -30,6 +30,8 @@ _STALL, _WAIT = 0.25, 0.001
 class SendingEngine:
     """This part of an engine."""
 
+    __slots__ = ("_nursery", "_over", "_sending", "_sent", "_start_due")
+
     if TYPE_CHECKING:
         runtime: Runtime
         carrier: Carrier

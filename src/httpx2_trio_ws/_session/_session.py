@@ -59,7 +59,6 @@ class Session(Iterating, SessionState["Engine"]):
         "_home",
         "_inbox",
         "_is_cancelled",
-        "_messages",
         "_outbox",
         "_runtime",
     )
@@ -72,7 +71,6 @@ class Session(Iterating, SessionState["Engine"]):
         self._home = self._here()
         self._connection = engine.connection
         self._inbox = engine.inbox
-        self._messages = engine.inbox.messages
         self._outbox = engine.outbox
         # Calls that do not wait, until others must have their turn: these, and those that are granted. The latter are the
         # `credit` of the inbox or of the outbox: so many calls may be made there with nothing else to be seen to, and
@@ -95,12 +93,13 @@ class Session(Iterating, SessionState["Engine"]):
         inbox = self._inbox
         if inbox.credit and not self._is_cancelled():
             inbox.credit -= 1
-            return self._messages.popleft()
+            return inbox.messages.popleft()
         return await self._receive()
 
     async def _receive(self) -> str | bytes:
         """Receive with all that there is to see to, and allow the calls that follow what need not be."""
-        inbox, messages = self._inbox, self._messages
+        inbox = self._inbox
+        messages = inbox.messages
         if self._here() != self._home:
             self._elsewhere()
         if not messages or inbox.waiters or self._turn_is_due():
@@ -126,7 +125,7 @@ class Session(Iterating, SessionState["Engine"]):
         inbox = self._inbox
         if inbox.credit and not self._is_cancelled():
             inbox.credit -= 1
-            message = self._messages.popleft()
+            message = inbox.messages.popleft()
         else:
             message = await self._receive()
         if not isinstance(message, str):
@@ -142,7 +141,7 @@ class Session(Iterating, SessionState["Engine"]):
         inbox = self._inbox
         if inbox.credit and not self._is_cancelled():
             inbox.credit -= 1
-            message = self._messages.popleft()
+            message = inbox.messages.popleft()
         else:
             message = await self._receive()
         if not isinstance(message, bytes):
