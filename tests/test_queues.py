@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 from httpx2_trio_ws import WebSocketDisconnect
-from httpx2_trio_ws._core._watermarks import HIGH_WATER, MAX_SIZE
+from httpx2_trio_ws._carriers._base import LARGE_READ
+from httpx2_trio_ws._core._watermarks import HIGH_WATER, LARGEST, MAX_SIZE
 from httpx2_trio_ws._protocol import BINARY, Connection
 from httpx2_trio_ws._runtime._trio import TRIO, TrioRuntime
 from httpx2_trio_ws._session._inbox import Inbox
@@ -76,7 +77,7 @@ async def test_a_message_handed_to_a_struck_receiver_goes_to_the_next() -> None:
             got.append(await inbox.wait_message())
 
         await trio.testing.wait_all_tasks_blocked()
-        inbox.put(["a"])
+        inbox.put(["a"], 1)
     assert got == ["a"]
 
 
@@ -85,7 +86,7 @@ async def test_a_message_handed_to_a_struck_receiver_goes_back_to_the_front() ->
     async with trio.open_nursery() as nursery:
         nursery.start_soon(struck, inbox.wait_message)
         await trio.testing.wait_all_tasks_blocked()
-        inbox.put(["a", "b"])
+        inbox.put(["a", "b"], 2)
     assert list(inbox.messages) == ["a", "b"]
 
 
@@ -135,7 +136,7 @@ async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
 )
 async def test_the_inbox_is_full_by_count_or_by_size(messages: list[Any], room: int, resume_at: int) -> None:
     inbox = Inbox(TRIO, Connection(), 10)
-    inbox.put(messages)
+    inbox.put(messages, sum(len(each.encode()) if isinstance(each, str) else len(each) for each in messages))
     assert inbox.room == room
     assert not inbox.is_paused
     inbox.pause()
@@ -217,11 +218,22 @@ async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
 async def test_the_size_of_the_inbox_is_counted_anew_when_it_comes_to_the_limit() -> None:
     inbox = Inbox(TRIO, Connection(), 10)
     for _ in range(20):
-        inbox.put(["x" * (MAX_SIZE // 3)])
+        inbox.put(["x" * (MAX_SIZE // 3)], MAX_SIZE // 3)
         assert inbox.room == 9
         inbox.messages.clear()
-    inbox.put(["x" * MAX_SIZE])
+    inbox.put(["x" * MAX_SIZE], MAX_SIZE)
     assert inbox.room == 0
+
+
+async def test_the_size_of_the_inbox_is_not_counted_while_it_is_emptied() -> None:
+    """Of what one read brings, even if each byte might become a character of four."""
+    inbox = Inbox(TRIO, Connection(), 5000)
+    for _ in range(20):
+        inbox.put(["x" * 100] * (LARGE_READ // 102), LARGE_READ)
+        assert inbox.room
+        assert inbox._size_at_most == LARGE_READ * LARGEST
+        inbox.messages.clear()
+        assert inbox.room == 5000
 
 
 async def test_all_that_wait_for_control_frames_to_go_are_woken() -> None:

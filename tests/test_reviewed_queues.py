@@ -36,7 +36,7 @@ async def test_a_receiver_cancelled_as_messages_come_does_not_upset_the_order_of
         _, first = await start_receiving(nursery, ws, 1)
         got, _ = await start_receiving(nursery, ws, 2)
         first.cancel()
-        ws._engine.inbox.put(["1", "2"])
+        ws._engine.inbox.put(["1", "2"], 2)
         await trio.testing.wait_all_tasks_blocked()
     assert got == ["1", "2"]
 
@@ -45,7 +45,7 @@ async def test_a_receiver_cancelled_as_messages_come_does_not_upset_the_order_of
     async with memory_session(close_timeout_seconds=0) as (ws, _), trio.open_nursery() as nursery:
         got, first = await start_receiving(nursery, ws, 1)
         first.cancel()
-        ws._engine.inbox.put(["1", "2"])
+        ws._engine.inbox.put(["1", "2"], 2)
         assert [await ws.receive(), await ws.receive()] == ["1", "2"]
     assert not got
 
@@ -55,7 +55,7 @@ async def test_a_receiver_cancelled_as_a_message_and_the_end_come_leaves_it_to_t
         _, first = await start_receiving(nursery, ws, 1)
         got, _ = await start_receiving(nursery, ws, 2)
         first.cancel()
-        ws._engine.inbox.put(["1"])
+        ws._engine.inbox.put(["1"], 1)
         ws._engine._do(ws._engine.life.eof(None, trio.current_time()))
         await trio.testing.wait_all_tasks_blocked()
         assert got == ["1", WebSocketNetworkError]
@@ -65,7 +65,7 @@ async def test_a_receiver_cancelled_as_a_message_comes_and_we_close_leaves_nothi
     async with memory_session(close_timeout_seconds=0) as (ws, _), trio.open_nursery() as nursery:
         _, first = await start_receiving(nursery, ws, 1)
         first.cancel()
-        ws._engine.inbox.put(["1"])
+        ws._engine.inbox.put(["1"], 1)
         await ws.close()
         with pytest.raises(WebSocketClosedError):
             await ws.receive()

@@ -464,3 +464,26 @@ def test_blocks_that_hold_nothing_are_inflated_a_little_at_a_time() -> None:
         assert connection.receive_data(b"") in ([], [b""])
         calls += 1
     assert calls >= len(nothing) // 65536
+
+
+@pytest.mark.parametrize("cut", [1, 7, 200, 10_000])
+def test_messages_are_no_larger_than_they_are_said_to_be_however_they_come(cut: int) -> None:
+    deflater = Deflater(Deflate())
+    squeezed = deflater.message(b"squeezed " * 300)
+    data = b"".join(
+        (
+            text("short") * 3,
+            wire(FIN | BINARY, b"longer" * 100),
+            wire(FIN | RSV1 | TEXT, squeezed),
+            wire(TEXT, "é".encode() * 40) + wire(FIN, b"!" * 300),
+            wire(TEXT, b"a") + wire(0, b"b") + wire(PING | FIN, b"c") + wire(FIN, b"d"),
+        )
+    )
+    connection = inflating()
+    received = 0
+    for start in range(0, len(data), cut):
+        messages = connection.receive_data(data[start : start + cut])
+        size = sum(len(each.encode()) if isinstance(each, str) else len(each) for each in messages)
+        assert size <= connection.size_of_messages <= size + cut + (0 if messages else 700)
+        received += len(messages)
+    assert received == 7

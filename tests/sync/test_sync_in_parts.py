@@ -124,7 +124,7 @@ def test_a_message_in_fragments_that_comes_as_the_thread_that_waits_gives_up() -
     assert connection.wanted
     came = frame(TEXT, b"in ", fin=False) + frame(CONTINUATION, b"parts") + text("next")
     for data in (came, b""):
-        inbox.put(connection.receive_data(data))
+        inbox.put(connection.receive_data(data), connection.size_of_messages)
         look()
     assert [inbox.wait(0), inbox.wait(0)] == ["in parts", "next"]
 

@@ -360,10 +360,10 @@ def test_messages_that_are_taken_while_the_reader_looks() -> None:
 def test_a_queue_that_was_large() -> None:
     """Its size is counted anew when it comes to the limit."""
     inbox = _inbox.Inbox(100, lambda: None, Life(5), Connection())
-    inbox.put(["x" * MAX_SIZE])
+    inbox.put(["x" * MAX_SIZE], MAX_SIZE)
     assert inbox.room == 0
     inbox.messages.clear()
-    inbox.put(["x"])
+    inbox.put(["x"], 1)
     assert inbox.room == 99
 
 

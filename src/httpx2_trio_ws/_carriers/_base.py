@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     import httpx2
 
 READ_SIZE = 65536
-# So much is read after a read that was full: the peer sends faster than we read.
-LARGE_READ = 4 * READ_SIZE
+# So much is read after a read that was full: the peer sends faster than we read. It is a little less than what fills a
+# queue, were each byte a character of four: so the size of what is queued need not be counted after each such read.
+LARGE_READ = 15 * READ_SIZE // 4
 # One TLS record. A stream takes what it is given whole; in between, a pong may find its place between two frames.
 WRITE_SIZE = 16384
 

@@ -8,42 +8,48 @@ that memory is bounded by the message's size, however small they are.
 
 from __future__ import annotations
 
-import codecs
 import io
+from codecs import utf_8_decode
 
-_new_decoder = codecs.getincrementaldecoder("utf-8")
-
-# From so many bytes on, a part is kept as it is: what an object takes beside them does not count any more.
+# From so many bytes on, a part is kept as it is: what an object takes beside them does not count any more. And so are the
+# first few, whatever they have: most messages that come in parts have two.
 _LARGE = 4096
+_FEW = 4
 
 
 class PartialText:
     """A text message in the making."""
 
-    __slots__ = ("_decode", "_parts", "_small", "size")
+    __slots__ = ("_begun", "_parts", "_small", "size")
 
     def __init__(self) -> None:
-        self._decode = _new_decoder().decode
+        # The beginning of a character.
+        self._begun = b""
         self._parts: list[str] = []
-        # With another newline, it would look for line ends.
-        self._small = io.StringIO(newline="\n")
+        self._small: io.StringIO | None = None
         #: Bytes so far.
         self.size = 0
 
     def add(self, data: bytes) -> None:
         """Take one more part; raises :exc:`UnicodeDecodeError` at the first byte that cannot be."""
-        text = self._decode(data)
-        self.size += len(data)
-        if len(data) < _LARGE:
-            self._small.write(text)
+        size = len(data)
+        self.size += size
+        if self._begun:
+            data = self._begun + data
+        text, used = utf_8_decode(data, "strict", False)  # noqa: FBT003
+        self._begun = data[used:]
+        if size >= _LARGE or len(self._parts) < _FEW:
+            self._flush()
+            self._parts.append(text)
             return
-        self._flush()
-        self._parts.append(text)
+        if self._small is None:
+            self._small = io.StringIO(newline="\n")  # with another newline, it would look for line ends
+        self._small.write(text)
 
     def _flush(self) -> None:
-        if self._small.tell():
+        if self._small is not None:
             self._parts.append(self._small.getvalue())
-            self._small = io.StringIO(newline="\n")
+            self._small = None
 
     def take(self) -> str:
         """What has come since this was called last, but for the beginning of a character."""
@@ -54,7 +60,8 @@ class PartialText:
 
     def check_end(self) -> None:
         """No more parts come; raises :exc:`UnicodeDecodeError` if it ends inside a character."""
-        self._decode(b"", final=True)
+        if self._begun:
+            utf_8_decode(self._begun, "strict", True)  # noqa: FBT003
 
     def finish(self) -> str:
         """The rest; raises as :meth:`check_end`."""
@@ -76,11 +83,11 @@ class PartialBytes:
     def add(self, data: bytes) -> None:
         """Take one more part."""
         self.size += len(data)
-        if len(data) < _LARGE:
+        if len(data) >= _LARGE or len(self._parts) < _FEW:
+            self._flush()
+            self._parts.append(data)
+        else:
             self._small += data
-            return
-        self._flush()
-        self._parts.append(data)
 
     def _flush(self) -> None:
         if self._small:

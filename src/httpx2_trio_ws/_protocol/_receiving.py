@@ -65,6 +65,7 @@ class Receiving(OpeningUp):
         "_size_on_wire",
         "_work",
         "fragments_received",
+        "size_of_messages",
     )
 
     def __init__(self, protocol: LateProtocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
@@ -86,6 +87,8 @@ class Receiving(OpeningUp):
         self._work = 0
         #: Frames of messages that were not the last ones of theirs.
         self.fragments_received: int = 0
+        #: How many bytes, at most, the messages have that :meth:`receive_data` returned last, before they were decoded.
+        self.size_of_messages = 0
 
     @property
     def has_input(self) -> bool:
@@ -116,7 +119,7 @@ class Receiving(OpeningUp):
         if self._rest:
             data, pos = (self._rest[pos:] + data, 0) if data else (self._rest, pos)
             self._rest = b""
-        self._more, self._pos, self._work = False, 0, 0
+        self._more, self._pos, self._work, self.size_of_messages = False, 0, 0, 0
         end, protocol = len(data), self._protocol
         while pos < end and self.failure is None and protocol.close_rcvd is None:
             if self._work >= _MAX_WORK:
@@ -128,8 +131,9 @@ class Receiving(OpeningUp):
                 pos = self._payload(data, pos, messages)
                 continue
             if len(messages) < max_messages and not full:
-                part = self._message
+                part, start = self._message, pos
                 pos = (self._cut if part is None else self._cut_fragments)(data, pos, messages, max_messages)
+                self.size_of_messages += pos - start
                 if pos == end or self.failure is not None or self._work >= _MAX_WORK or self._message is not part:
                     continue  # a message that ended may be followed by one for the other loop
             if self._left or ((full or len(messages) >= max_messages) and data[pos] & 0x0F not in _CONTROL_OPCODES):
@@ -170,7 +174,9 @@ class Receiving(OpeningUp):
                     start = pos + 2
                 elif length == 126:
                     start = pos + 4
-                    length = int.from_bytes(data[pos + 2 : start])
+                    if start > end:
+                        break
+                    length = data[pos + 2] << 8 | data[pos + 3]  # from_bytes() takes three times as long
                 elif length == 127:
                     start = pos + 10
                     length = int.from_bytes(data[pos + 2 : start])
@@ -189,6 +195,7 @@ class Receiving(OpeningUp):
                 elif (first == 0xC1 or first == 0xC2) and inflating is not None and length <= _STEP:  # noqa: PLR1714
                     inflated = inflating.whole(data[start:stop], limit)
                     append(inflated.decode() if first == 0xC1 else inflated)
+                    self.size_of_messages += len(inflated)
                     self._work += len(inflated) + _BYTE_TO_INFLATE * length
                     if self._work >= _MAX_WORK:
                         return stop
@@ -350,6 +357,7 @@ class Receiving(OpeningUp):
             if self.incoming is not None:
                 self._tell(self.incoming, message, ended=ended)
             elif ended:
+                self.size_of_messages += message.size
                 messages.append(message.finish())
             if ended:
                 self._message = None

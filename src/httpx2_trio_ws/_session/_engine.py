@@ -215,7 +215,7 @@ class Engine(SendingEngine):
         messages = connection.receive_data(data, DROPPED if life.closed_here else inbox.room)
         if messages and not life.closed_here:
             self.messages_received += len(messages)
-            inbox.put(messages)
+            inbox.put(messages, connection.size_of_messages)
         if connection.news:
             inbox.arrived()
         if connection.pongs:

@@ -90,7 +90,9 @@ class Inbox:
         """How many messages may be put now; 0 also if those that are there are large enough in all."""
         messages = self.messages
         queued = len(messages) - len(self.waiters)
-        if queued > 0 and self._size_at_most >= MAX_SIZE:
+        if not messages:
+            self._size_at_most = 0
+        elif queued > 0 and self._size_at_most >= MAX_SIZE:
             self._size_at_most = size_of(messages)
             if self._size_at_most >= MAX_SIZE:
                 return 0
@@ -101,12 +103,12 @@ class Inbox:
         """Reading waits for room."""
         return self.resume_at >= 0
 
-    def put(self, messages: list[Message]) -> None:
-        """Queue ``messages``, and call who waits for them."""
+    def put(self, messages: list[Message], size: int) -> None:
+        """Queue ``messages``, which had so many bytes at most, and call who waits for them."""
         if self.messages is _NONE:
             self.messages = deque()
         self.messages.extend(messages)
-        self._size_at_most += LARGEST * sum(map(len, messages))
+        self._size_at_most += LARGEST * size
         self._call()
 
     def _call(self) -> None:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import httpx2
 
 READ_SIZE = 65536
-# So much is read after a read that was full: the peer sends faster than we read.
-LARGE_READ = 4 * READ_SIZE
+# So much is read after a read that was full: the peer sends faster than we read. It is a little less than what fills a
+# queue, were each byte a character of four: so the size of what is queued need not be counted after each such read.
+LARGE_READ = 15 * READ_SIZE // 4
 _RECORD = 16384  # of TLS, RFC 8446 §5.1
 # A socket that is ready takes so much, also with what two layers of TLS add to it.
 _CERTAIN = 4096

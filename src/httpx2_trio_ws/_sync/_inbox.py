@@ -332,17 +332,19 @@ class Inbox:
     @property
     def room(self) -> int:
         """How many messages may be put now; more, by the time that they are."""
-        if self.messages and self._size_at_most >= MAX_SIZE:
+        if not self.messages:
+            self._size_at_most = self._size_at_most if self._later else 0
+        elif self._size_at_most >= MAX_SIZE:
             self._size_at_most = size_of(self.messages.copy())  # others take from the queue meanwhile
             if self._size_at_most >= MAX_SIZE:
                 return len(self._receivers)
         return max(0, self._max_messages - len(self.messages) - len(self._later)) + len(self._receivers)
 
-    def put(self, messages: list[Message]) -> None:
-        """Hand out ``messages``, and queue those that nobody waits for."""
+    def put(self, messages: list[Message], size: int) -> None:
+        """Hand out ``messages``, which had so many bytes at most, and queue those that nobody waits for."""
         with self.lock:
             (self.messages if self._stream is None and not self._left else self._later).extend(messages)
-            self._size_at_most += LARGEST * sum(map(len, messages))
+            self._size_at_most += LARGEST * size
             self._hand_out()
 
     def pause(self) -> bool:

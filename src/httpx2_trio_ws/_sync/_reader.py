@@ -248,7 +248,7 @@ class Reader:
             self.outbox.push_control(control)
         if messages and not self.life.closed_here:
             self.messages_received += len(messages)
-            self.inbox.put(messages)
+            self.inbox.put(messages, connection.size_of_messages)
         if connection.news or self.inbox.in_parts:
             self._look()
         if connection.failure is not None or connection.peer_close is not None:
