@@ -35,11 +35,11 @@ TESTS = {
     "_protocol": ["tests/protocol"],
     "_core": ["tests/core", "tests/test_json.py", "tests/test_messages.py", "tests/test_public.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_statistics.py", "tests/test_observability.py", "tests/test_in_parts.py", "tests/sync/test_sync_parts.py"],
     "_handshake": ["tests/test_handshake.py", "tests/test_open.py", "tests/test_refusals.py", "tests/test_redirects.py", "tests/test_answers.py"],
-    "_session": ["tests/test_session.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_queues.py", "tests/test_scenarios.py", "tests/test_in_parts.py", "tests/test_keepalive.py", "tests/test_stream.py", "tests/test_cancellation.py", "tests/test_every_call_raises.py"],
+    "_session": ["tests/test_session.py", "tests/test_closing.py", "tests/test_failures.py", "tests/test_queues.py", "tests/test_scenarios.py", "tests/test_in_parts.py", "tests/test_keepalive.py", "tests/test_stream.py", "tests/test_cancellation.py", "tests/test_every_call_raises.py", "tests/test_busy.py", "tests/test_hooks_in_tasks.py"],
     "_carriers": ["tests/test_transport.py", "tests/test_tls_carriers.py", "tests/on_asyncio"],
     "_reconnecting": ["tests/reconnect"],
     "_multiplexing": ["tests/multiplexing"],
-    "_sync": ["tests/sync"],
+    "_sync": ["tests/sync", "tests/test_statistics.py"],
     "_http2": ["tests/http2"],
     "_http2_transport": ["tests/http2"],
 }  # fmt: skip

@@ -49,6 +49,18 @@ async def test_no_limit_applies_to_a_message_that_is_waited_for(nursery: trio.Nu
             await ws.receive()
 
 
+async def test_who_takes_a_message_in_parts_waits_for_no_other() -> None:
+    """So there is no room for one more in the queue."""
+    async with memory_session(close_timeout_seconds=0, queue_size=1, compression=None) as (ws, peer):
+        await peer.send(frame(TEXT, b"begun, ", fin=False))
+        async with ws.receive_stream() as message:
+            await peer.send(frame(CONTINUATION, b"ended"), text("1"), text("2"), text("3"))
+            await still()
+            assert ws.statistics().queued_messages == 1
+            assert [part async for part in message] == ["begun, ended"]
+        assert [await ws.receive() for _ in range(3)] == ["1", "2", "3"]
+
+
 async def test_a_message_is_joined_in_the_middle_of_a_frame() -> None:
     async with memory_session(close_timeout_seconds=0) as (ws, peer):
         wire = frame(TEXT, b"0123456789")

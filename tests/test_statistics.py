@@ -72,6 +72,10 @@ def test_waits_of_a_blocking_session() -> None:
         eventually(lambda: waits(ws)[1] > 0)
         assert len(peer.receive().payload) == 10**6
         sending.result()
+        ws.send("short")
+        assert peer.receive().payload == b"short"
+        before = waits(ws)
+        assert before == waits(ws)
     before = waits(ws)
     assert before == waits(ws)
 

@@ -230,6 +230,17 @@ def test_a_session_that_ends_inside_a_message_or_before_it() -> None:
             ws.send_stream("text").__enter__()
 
 
+@pytest.mark.parametrize(("error", "code"), [(ZeroDivisionError, 1011), (KeyboardInterrupt, 1001)])
+def test_what_breaks_a_message_off_is_told_by_the_code(error: type[BaseException], code: int) -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        with pytest.raises(error), ws.send_stream("text") as message:
+            message.send("begun")
+            raise error
+        while (received := peer.fragment()[0]).opcode != CLOSE:
+            assert received.payload == b"begun"
+        assert received.payload[:2] == code.to_bytes(2)
+
+
 def test_an_error_before_the_first_part() -> None:
     with played(close_timeout_seconds=0) as (ws, peer):
         with pytest.raises(ZeroDivisionError), ws.send_stream("text"):

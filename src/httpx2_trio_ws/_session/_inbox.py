@@ -89,7 +89,7 @@ class Inbox:
     def room(self) -> int:
         """How many messages may be put now; 0 also if those that are there are large enough in all."""
         messages = self.messages
-        queued = len(messages) - len(self.waiters)
+        queued = len(messages) - len(self.waiters) + (self._taken is not None)  # whose task waits for no other one
         if not messages:
             self._size_at_most = 0
         elif queued > 0 and self._size_at_most >= MAX_SIZE:
