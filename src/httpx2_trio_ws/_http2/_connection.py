@@ -369,8 +369,6 @@ class Connection(Sending):
 
     def _end(self, stream: Stream) -> None:
         stream.ended = True
-        if stream.ended_here:
-            self._forget(stream)
         self._events.append(Ended(stream))
 
     def _break(self, stream: Stream, code: ErrorCode, text: str) -> None:

@@ -157,14 +157,6 @@ class Sending:
         if self._forget(stream):
             self._write(f.RST_STREAM, 0, stream.id, code.to_bytes(4, "big"))
 
-    def end(self, stream: Stream) -> None:
-        """Tell the server that nothing more is sent on a stream. It is forgotten when the server has said so, too."""
-        if not stream.forgotten:
-            self._write(f.DATA, f.END_STREAM, stream.id)
-            stream.ended_here = True
-            if stream.ended:
-                self._forget(stream)
-
     def ping(self, payload: bytes) -> None:
         """Send a PING with eight bytes of payload."""
         self._write(f.PING, 0, 0, payload)

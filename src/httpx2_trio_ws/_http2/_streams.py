@@ -18,7 +18,6 @@ class Stream:
         consumed: how much of what it sent has been taken and not been handed back to it.
         answered: the final header section has come.
         ended: END_STREAM has come.
-        ended_here: it was sent.
         forgotten: it was reset, by either side, or never processed.
     """
 
@@ -26,7 +25,6 @@ class Stream:
         "answered",
         "consumed",
         "ended",
-        "ended_here",
         "forgotten",
         "id",
         "owner",
@@ -41,4 +39,4 @@ class Stream:
         self.sent = 0
         self.window = self.receivable = window
         self.consumed = 0
-        self.answered = self.ended = self.ended_here = self.forgotten = False
+        self.answered = self.ended = self.forgotten = False

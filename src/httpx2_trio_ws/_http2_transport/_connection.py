@@ -303,15 +303,13 @@ class Connection:
         self.forget(stream)
         self._writer.kick()
 
-    def end(self, stream: h.Stream) -> None:
-        """Nothing more is sent on a stream, and nobody is interested in what comes; but what was sent is to arrive."""
-        self._http2.end(stream)
-        if stream.forgotten or self._ending:
-            self.forget(stream)
+    def leave(self, stream: h.Stream) -> None:
+        """Nobody is interested in a stream any more, but what was sent on it is to arrive."""
+        if stream.ended or stream.forgotten or self._ending:
+            self.reset(stream)
         else:
             self._leaving.add(stream, self._tasks)
             self.changed()
-        self._writer.kick()
 
     def ping(self) -> None:
         """Ask for a sign of life, and how long it takes."""
@@ -347,17 +345,16 @@ class Connection:
         self._on_change(self)
 
     def close(self) -> None:
-        """Say goodbye, and end; the streams with it, but for those that have ended here. Does not wait."""
+        """End, and the streams with it, but for those on which all has been said: these may first arrive. Does not wait."""
         if not self._closing:
             self._closing = self.draining = True
-            if self.error is None:
-                self._http2.goaway(h.ErrorCode.NO_ERROR)
-                self._writer.kick()
             if not self._leaving:
                 self._end()
 
     def _end(self) -> None:
-        """Once all is written, it is over."""
+        """Say goodbye; once all is written, it is over."""
+        if not self._ending and self.error is None:
+            self._http2.goaway(h.ErrorCode.NO_ERROR)
         self._ending = True
         self._scope.deadline = min(self._scope.deadline, self.runtime.now() + _FAREWELL)
         self._writer.end()

@@ -1,4 +1,4 @@
-"""Streams that have ended here, and not there yet."""
+"""Streams whose sessions have said all, and so has the peer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATIENCE = 0.5
 
 
 class Leaving:
-    """Gives the server some time to end a stream, and then has it reset.
+    """Gives the server some time to end a stream, and then has it reset. It may not be ended here: Hypercorn dies of that.
 
     Proxies drop what they have not passed on of a stream that is reset, and the last of it is the session's close frame.
 
@@ -34,7 +34,7 @@ class Leaving:
         return len(self._deadlines)
 
     def add(self, stream: Stream, tasks: Nursery) -> None:
-        """A stream has ended here."""
+        """All has been said on a stream."""
         if not self._is_waiting:
             self._is_waiting = True
             tasks.start_soon(self._see_off)

@@ -44,8 +44,8 @@ class Beneath(Protocol):
         """Nobody is interested in a stream any more."""
         ...
 
-    def end(self, stream: Stream) -> None:
-        """Nothing more is sent on a stream, and nobody is interested in what comes; but what was sent is to arrive."""
+    def leave(self, stream: Stream) -> None:
+        """Nobody is interested in a stream any more, but what was sent on it is to arrive."""
         ...
 
     def forget(self, stream: Stream) -> None:
@@ -133,7 +133,7 @@ class HTTP2Stream:
     def on_end(self) -> None:
         """The server sends nothing more."""
         if self._closed:
-            self._connection.forget(self.http2)
+            self._connection.reset(self.http2)
         self._notify()
 
     def on_reset(self, code: int) -> None:
@@ -271,12 +271,12 @@ class HTTP2Stream:
             self._connection.reset(self.http2)
             self._notify()
 
-    def end(self) -> None:
-        """Have the server end the stream, once it has all that was sent. Idempotent."""
+    def leave(self) -> None:
+        """:meth:`reset` it, once the server has had time to take all that was sent. Does not wait. Idempotent."""
         if not self._closed:
             self._closed = True
             self._buffer.clear()
-            self._connection.end(self.http2)
+            self._connection.leave(self.http2)
             self._notify()
 
     async def aclose(self) -> None:
@@ -368,7 +368,7 @@ class HTTP2Carrier:
         return written or await self._stream.send_in_turn(data)
 
     async def aclose(self) -> None:
-        """End the stream if all has been said, and else reset it."""
+        """Reset the stream: now, or if all has been said, soon."""
         if self.said_all:
-            self._stream.end()
+            self._stream.leave()
         await self._stream.aclose()
