@@ -23,6 +23,8 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio.lowlevel
+
 from httpx2_trio_ws._protocol import Connection
 
 if TYPE_CHECKING:
@@ -179,9 +181,11 @@ async def burst(peer: Peer, ws: Any) -> None:
     for _ in range(MESSAGES["burst"] // BLOCK):
         for _ in range(BLOCK):
             await send(TEXT)
-        # The last of them may wait for the send loop. It writes them when a receive waits.
+        # The last of them may wait for the send loop. It writes them when a receive waits, or a turn later.
         peer.send(FRAME)
         await ws.receive_text()
+        while ws.statistics().unsent_bytes:
+            await anyio.lowlevel.checkpoint()
         peer.read(MASKED * BLOCK)
 
 
