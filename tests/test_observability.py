@@ -231,7 +231,7 @@ async def test_frames_are_looked_at_only_where_someone_wants_them(
     autojump_clock: object, instruments: list[Instrument]
 ) -> None:
     async with memory_session(instruments=instruments, close_timeout_seconds=0) as (ws, _):
-        assert type(ws._connection) is Connection
+        assert type(ws._engine.connection) is Connection
 
 
 async def test_a_session_with_an_instrument_is_freed_at_once(autojump_clock: object) -> None:

@@ -101,7 +101,7 @@ async def test_a_receiver_struck_when_the_session_ends() -> None:
 
 async def test_the_turn_of_a_struck_sender_goes_to_the_next() -> None:
     outbox = Outbox(EdgeRuntime(0), Connection())
-    outbox.push_frame(b"x" * (HIGH_WATER + 1))
+    outbox.add_frame(b"x" * (HIGH_WATER + 1))
     admitted: list[str] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(struck, outbox.wait_turn)
@@ -160,7 +160,7 @@ async def test_a_ping_and_a_close_right_behind_a_full_queue_are_answered(autojum
 async def test_admitted_senders_follow_one_another_while_there_is_room() -> None:
     runtime: Runtime = TRIO
     outbox = Outbox(runtime, Connection())
-    outbox.push_frame(b"x" * (HIGH_WATER + 1))
+    outbox.add_frame(b"x" * (HIGH_WATER + 1))
     order: list[int] = []
     wire = b""
     async with trio.open_nursery() as nursery:
@@ -194,7 +194,7 @@ async def test_control_frames_part_a_batch_at_a_frames_end() -> None:
         return bytes(data)
 
     for made in (b"aa", b"bb", b"cc"):
-        outbox.push_frame(made)
+        outbox.add_frame(made)
     assert taken() == b"aabbcc"
     outbox.wrote(2)
     outbox.push_control(b"!")

@@ -151,17 +151,17 @@ class GivesUpQuickly(Defective):
 class OnlyPongsAreSignsOfLife(Defective):
     @staticmethod
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
-        heard, act = Keepalive.heard, Engine._act
+        take = Engine._take
 
-        def act_and_hear_pongs(engine: Engine, data: bytes) -> bool:
-            before = engine.pings.latency
-            more = act(engine, data)
-            if engine._keepalive is not None and engine.pings.latency is not before:
-                heard(engine._keepalive, engine.runtime.now())
+        def take_and_hear_pongs(engine: Engine, data: bytes) -> bool:
+            keepalive, before = engine._keepalive, engine.pings.latency
+            heard_at = 0.0 if keepalive is None else keepalive.heard_at
+            more = take(engine, data)
+            if keepalive is not None and engine.pings.latency is before:
+                keepalive.heard_at = heard_at
             return more
 
-        monkeypatch.setattr(Keepalive, "heard", _nothing)
-        monkeypatch.setattr(Engine, "_act", act_and_hear_pongs)
+        monkeypatch.setattr(Engine, "_take", take_and_hear_pongs)
 
 
 class TakesASlowConsumerForADeadPeer(Defective):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class Compared:
 
 class Loop:
     event = staticmethod(Compared)
+    clock = staticmethod(lambda: time.monotonic)
 
 
 def receivers() -> Callable[[], Coroutine[Any, Any, object]]:

@@ -25,7 +25,7 @@ def test_ping_after_the_interval_and_dead_after_the_timeout() -> None:
 
 def test_any_sign_of_life_puts_off_the_ping() -> None:
     keepalive = Keepalive(20, 5, now=0)
-    keepalive.heard(15)
+    keepalive.heard_at = 15
     assert keepalive.next_check(15) == 35
     assert keepalive.check(20) is NOTHING
     assert keepalive.check(35) is PING
@@ -34,12 +34,12 @@ def test_any_sign_of_life_puts_off_the_ping() -> None:
 def test_any_sign_of_life_answers_the_ping() -> None:
     keepalive = Keepalive(20, 5, now=0)
     assert keepalive.check(20) is PING
-    keepalive.heard(24)
+    keepalive.heard_at = 24
     assert keepalive.next_check(24) == 44
     assert keepalive.check(25) is NOTHING
     assert keepalive.check(44) is PING
     assert keepalive.check(49) is DEAD
-    keepalive.heard(49)
+    keepalive.heard_at = 49
     assert keepalive.check(49) is NOTHING, "it lives after all"
 
 
@@ -100,14 +100,14 @@ def test_ping_on_its_way_when_we_pause_is_not_held_against_the_peer() -> None:
 def test_bytes_heard_while_paused_do_not_end_the_pause() -> None:
     keepalive = Keepalive(20, 5, now=0)
     keepalive.pause()
-    keepalive.heard(10)
+    keepalive.heard_at = 10
     assert keepalive.check(1000) is NOTHING
 
 
 def test_an_answer_within_a_timeout_longer_than_the_interval() -> None:
     keepalive = Keepalive(1, 10, now=0)
     assert keepalive.check(1) is PING
-    keepalive.heard(1.5)
+    keepalive.heard_at = 1.5
     assert keepalive.check(2) is NOTHING
     assert keepalive.next_check(2) == 2.5
     assert keepalive.check(2.5) is PING

@@ -58,6 +58,8 @@ class LoopCarrier(StreamCarrier):
         self._none_left = False
         self._registered = False
         self._read_size = READ_SIZE
+        # The end has been read, and not been told: the socket need not be ready for it any more.
+        self._ended = False
         self._take: Callable[[bytes], object]
         self._stopped: asyncio.Future[None] | None = None
         self._writable: asyncio.Event | None = None
@@ -118,6 +120,8 @@ class LoopCarrier(StreamCarrier):
         if not self._registered:
             self._loop.add_reader(descriptor, self._on_readable, descriptor)
             self._registered = True
+        if self._ended:
+            self._loop.call_soon(self._on_readable, descriptor)
         try:
             await self._stopped
         finally:
@@ -129,22 +133,21 @@ class LoopCarrier(StreamCarrier):
             self._unregister()  # nobody wants more: TCP may push back
             return
         try:
-            if not self._take(self._read_now(descriptor)):
-                stopped.set_result(None)
+            data = self._read_now(descriptor)
         except BlockingIOError:
             return
-        except BaseException as exc:  # noqa: BLE001 (of the carrier, a bug of ours, Ctrl-C: all come out of the pump)
+        except OSError as exc:
+            stopped.set_exception(_unreadable(exc))
+            return
+        try:
+            if not self._take(data):
+                stopped.set_result(None)
+            elif self._ended:
+                self._loop.call_soon(self._on_readable, descriptor)
+        except BaseException as exc:  # noqa: BLE001 (a bug of ours, Ctrl-C: all come out of the pump)
             stopped.set_exception(exc)
 
     def _read_now(self, descriptor: int) -> bytes:
-        try:
-            return self._receive(descriptor)
-        except BlockingIOError:
-            raise
-        except OSError as exc:
-            raise CarrierError("reading from the connection failed") from exc
-
-    def _receive(self, descriptor: int) -> bytes:
         data = os.read(descriptor, self._read_size)
         self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
         return data
@@ -161,7 +164,8 @@ class LoopCarrier(StreamCarrier):
         return not self._none_left
 
     def write_now(self, data: bytes | memoryview) -> int:
-        return 0 if self._none_left else write_now(self._socket, data)
+        descriptor = self._descriptor or self._own_descriptor()  # 0 is asked for once more, no matter
+        return 0 if descriptor is None else write_now(descriptor, data)
 
     async def write(self, data: memoryview) -> int:
         descriptor = self._own_descriptor()
@@ -201,9 +205,7 @@ class LoopCarrier(StreamCarrier):
         if self._writable is not None:
             self._writable.set()
         if self._stopped is not None and not self._stopped.done():
-            error = CarrierError("reading from the connection failed")
-            error.__cause__ = ConnectionAbortedError("the client was closed")
-            self._stopped.set_exception(error)
+            self._stopped.set_exception(_unreadable(ConnectionAbortedError("the client was closed")))
 
 
 class TLSLoopCarrier(LoopCarrier):
@@ -213,21 +215,9 @@ class TLSLoopCarrier(LoopCarrier):
         super().__init__(response, in_task=in_task)
         self._records = Records(self._socket, tls)
 
-    async def _call_back(self, descriptor: int, take: Callable[[bytes], object]) -> None:
-        if self._records.ended:  # when reading had stopped; the socket need not be ready any more
-            take(self._read_now(descriptor))
-        else:
-            await super()._call_back(descriptor, take)
-
-    def _on_readable(self, descriptor: int) -> None:
-        super()._on_readable(descriptor)
-        if self._records.ended and self._stopped is not None and not self._stopped.done():
-            super()._on_readable(descriptor)
-
-    def _receive(self, descriptor: int) -> bytes:
-        if self._records.ended:
-            return self._records.read(None)
-        data = self._records.read(super()._receive(descriptor))
+    def _read_now(self, descriptor: int) -> bytes:
+        data = self._records.read(None if self._ended else super()._read_now(descriptor))
+        self._ended = self._records.ended
         if len(data) < SPARSE:
             self._read_size = READ_SIZE
         return data
@@ -248,6 +238,12 @@ class TLSLoopCarrier(LoopCarrier):
         if self._descriptor is not None:
             self._records.close()
         await super().aclose()
+
+
+def _unreadable(cause: OSError) -> CarrierError:
+    error = CarrierError("reading from the connection failed")
+    error.__cause__ = cause
+    return error
 
 
 async def _read_at_hand(stream: Any) -> bytes | None:

@@ -29,11 +29,10 @@ def _is_ready(socket: Any, what: str) -> bool:
     return bool(poll.poll(0))
 
 
-def write_now(socket: Any, data: bytes | memoryview) -> int:
-    """Write to a socket's descriptor what goes without waiting. Raises :exc:`CarrierError`."""
+def write_now(descriptor: int, data: bytes | memoryview) -> int:
+    """Write to a descriptor what goes without waiting. Raises :exc:`CarrierError`."""
     try:
-        # A closed socket's descriptor is -1: never one that the system gave out again.
-        return os.write(socket.fileno(), data)
+        return os.write(descriptor, data)
     except BlockingIOError:
         return 0
     except OSError as exc:

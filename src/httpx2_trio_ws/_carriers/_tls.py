@@ -144,7 +144,7 @@ class Records:
     def _flush(self) -> bool:
         """Write records; true if none are left."""
         records = self._unsent + self._outgoing.read() if self._unsent else self._outgoing.read()
-        self._unsent = records[write_now(self._socket, records) :]
+        self._unsent = records[write_now(self._socket.fileno(), records) :]
         return not self._unsent
 
     def close(self) -> None:

@@ -14,6 +14,8 @@ from ._stream import StreamCarrier
 from ._tls import SPARSE, Records
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import httpx2
 
     from ._base import Carrier
@@ -28,17 +30,29 @@ class SocketCarrier(StreamCarrier):
         # trio's streams on sockets read nothing ahead.
         self._first = may_hold_bytes(self._stream)
         self._read_size = READ_SIZE
+        # The end has been read, and not been told: the socket need not be ready for it any more.
+        self._ended = False
 
-    async def read(self) -> bytes:
-        try:
-            if self._first:
-                self._first = False
-                data = await self._read_rest()
-                if data:
-                    return data
-            return await self._read_socket()
-        except Exception as exc:
-            raise CarrierError("reading from the connection failed") from exc
+    async def pump(self, take: Callable[[bytes], bool]) -> None:
+        while True:
+            try:
+                if self._first:
+                    self._first = False
+                    data = await self._read_rest()
+                    if not data:
+                        continue
+                elif self._ended:
+                    await trio.lowlevel.checkpoint()
+                    data = self._read_now()
+                else:
+                    await trio.lowlevel.wait_readable(self._socket)
+                    data = self._read_now()
+            except BlockingIOError:
+                continue
+            except Exception as exc:
+                raise CarrierError("reading from the connection failed") from exc
+            if not take(data):
+                return
 
     async def _read_rest(self) -> bytes:
         """What came together with the 101. The stream hands that out whole, as it is part of one read of 64 KiB.
@@ -50,16 +64,7 @@ class SocketCarrier(StreamCarrier):
             return bytes(await self._stream.read(2 * READ_SIZE))
         return b""
 
-    async def _read_socket(self) -> bytes:
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._read_now()
-            except BlockingIOError:
-                continue
-
     def _read_now(self) -> bytes:
-        # A closed socket's descriptor is -1: never one that the system gave out again.
         data = os.read(self._socket.fileno(), self._read_size)
         self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
         return data
@@ -69,7 +74,8 @@ class SocketCarrier(StreamCarrier):
         return True
 
     def write_now(self, data: bytes | memoryview) -> int:
-        return write_now(self._socket, data)
+        # A closed socket's descriptor is -1: never one that the system gave out again.
+        return write_now(self._socket.fileno(), data)
 
     async def write(self, data: memoryview) -> int:
         written = self.write_now(data)
@@ -93,16 +99,13 @@ class TLSCarrier(SocketCarrier):
         self._records = Records(self._socket, tls)
 
     async def _read_rest(self) -> bytes:
-        return await super()._read_rest() + self._records.rest()
-
-    async def _read_socket(self) -> bytes:
-        if self._records.ended:
-            await trio.lowlevel.checkpoint()
-            return self._records.read(None)
-        return await super()._read_socket()
+        data = await super()._read_rest() + self._records.rest()
+        self._ended = self._records.ended
+        return data
 
     def _read_now(self) -> bytes:
-        data = self._records.read(super()._read_now())
+        data = self._records.read(None if self._ended else super()._read_now())
+        self._ended = self._records.ended
         if len(data) < SPARSE:
             self._read_size = READ_SIZE
         return data

@@ -203,7 +203,7 @@ class Connection:
             return False
         now = self.runtime.now()
         if self._keepalive is not None:
-            self._keepalive.heard(now)
+            self._keepalive.heard_at = now
         self._writer.is_held = True
         try:
             for event in self._http2.receive_data(data, now):

@@ -96,10 +96,10 @@ class Connection(Receiving):
 
     def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
         """As :meth:`encode`, in parts, which together are the frame."""
-        if len(payload) < _LARGE or self._deflate is not None:
+        if self._deflate is not None:
             return iter((self.encode(payload, kind),))
         self.messages_sent += 1
-        return masked_parts(payload, kind)
+        return iter((masked_frame(payload, kind),)) if len(payload) < _LARGE else masked_parts(payload, kind)
 
     def encode_large(self, payload: bytes, kind: int) -> LargeFrame | None:
         """As :meth:`encode`, if the frame is worth being made part by part; ``None`` if it is not: then nothing was done."""

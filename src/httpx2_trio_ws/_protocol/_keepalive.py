@@ -17,7 +17,7 @@ class Verdict(enum.Enum):
 class Keepalive:
     """A ping after each ``interval`` of silence; a peer silent for ``timeout`` after one is dead.
 
-    Any byte from the peer is a sign of life (:meth:`heard`). While we are not reading
+    Any byte from the peer is a sign of life: set :attr:`heard_at`. While we are not reading
     (:meth:`pause`), silence is our own doing and does not count.
 
     Args:
@@ -26,19 +26,16 @@ class Keepalive:
         now: the present time.
     """
 
-    __slots__ = ("_heard", "_interval", "_paused", "_pinged", "_timeout")
+    __slots__ = ("_interval", "_paused", "_pinged", "_timeout", "heard_at")
 
     def __init__(self, interval: float, timeout: float | None, now: float) -> None:
         self._interval = interval
         self._timeout = math.inf if timeout is None else timeout
-        self._heard = now
-        self._pinged: float | None = None
+        #: When the peer last showed that it lives. No method, as it is told of each read.
+        self.heard_at = now
+        # When it was last pinged; before `heard_at`, that has been answered.
+        self._pinged = -math.inf
         self._paused = False
-
-    def heard(self, now: float) -> None:
-        """The peer showed that it lives."""
-        self._heard = now
-        self._pinged = None
 
     def pause(self) -> None:
         """We stop reading: until :meth:`resume`, nothing is held against the peer."""
@@ -47,14 +44,19 @@ class Keepalive:
     def resume(self, now: float) -> None:
         """We read again; the silence is counted from here."""
         self._paused = False
-        self.heard(now)
+        self.heard_at = now
+
+    @property
+    def _waits(self) -> bool:
+        """It was pinged, and has not answered. A ping is only sent after an interval of silence."""
+        return self._pinged > self.heard_at
 
     def next_check(self, now: float) -> float:
         """The time at which to call :meth:`check`; in the future, also while paused."""
         if self._paused:
             return now + self._interval
-        if self._pinged is None:
-            return self._heard + self._interval
+        if not self._waits:
+            return self.heard_at + self._interval
         # If the pong comes soon, the next ping is due an interval after it, and so not before this. With no
         # timeout, go on pinging: it keeps proxies and NAT tables from forgetting us.
         again, dead = self._pinged + self._interval, self._pinged + self._timeout
@@ -64,7 +66,7 @@ class Keepalive:
         """What is due at ``now``. A :attr:`Verdict.PING` counts as sent."""
         if self._paused or now < self.next_check(now):
             return Verdict.NOTHING
-        if self._pinged is not None and math.isfinite(self._timeout):
+        if self._waits and math.isfinite(self._timeout):
             return Verdict.DEAD
         self._pinged = now
         return Verdict.PING

@@ -61,7 +61,10 @@ def masked_frame(payload: bytes | bytearray | memoryview, kind: int) -> bytes:
         payload: as it is sent, before masking.
         kind: :data:`TEXT` or :data:`BINARY`, with :data:`COMPRESSED` if it is.
     """
-    key = _key()
+    try:
+        key = _keys.pop()
+    except IndexError:
+        key = _key()
     length = len(payload)
     head = _SMALL[kind][length] if length < 126 else _head(kind, length)
     return b"".join((head, key, apply_mask(payload, key)))

@@ -54,6 +54,7 @@ class Receiving(OpeningUp):
     """
 
     __slots__ = (
+        "_between",
         "_compressed",
         "_fin",
         "_inflating",
@@ -62,15 +63,18 @@ class Receiving(OpeningUp):
         "_more",
         "_pos",
         "_rest",
+        "_short",
         "_size_on_wire",
         "_work",
         "fragments_received",
+        "plain",
         "size_of_messages",
     )
 
     def __init__(self, protocol: LateProtocol, max_message_size: int | None, deflate: PerMessageDeflate | None) -> None:
         super().__init__(protocol, sys.maxsize if max_message_size is None else min(max_message_size, sys.maxsize))
         self._limit_on_wire = min(compressed_limit(self._limit), sys.maxsize)
+        self._short = min(self._limit, 125)
         self._inflating = None if deflate is None else Inflating(deflate)
         # What was received and could not be used yet, from a position on: the beginning of a frame, or, when the caller
         # asked for no more, anything.
@@ -85,6 +89,10 @@ class Receiving(OpeningUp):
         self._fin = False
         # What one call has done, in bytes inflated.
         self._work = 0
+        # What is read next begins with a frame's header, and no message is open.
+        self._between = True
+        #: The last call was given whole messages and nothing else: there is nothing to look at but what it returned.
+        self.plain = False
         #: Frames of messages that were not the last ones of theirs.
         self.fragments_received: int = 0
         #: How many bytes, at most, the messages have that :meth:`receive_data` returned last, before they were decoded.
@@ -111,15 +119,25 @@ class Receiving(OpeningUp):
             max_messages: return at most so many, and keep the bytes of the rest; but see to control frames that come
                 right after the last.
 
-        After this, ``control_to_send()`` may have frames, :attr:`pongs` payloads, and ``peer_close`` or
-        :attr:`failure` may be set. After either of those, input is ignored.
+        After this, unless it was :attr:`plain`, ``control_to_send()`` may have frames, :attr:`pongs` payloads, and
+        ``peer_close`` or :attr:`failure` may be set. After either of those, input is ignored.
         """
         messages: list[Message] = []
-        pos = self._pos
+        pos, self._work, self.size_of_messages = self._pos, 0, 0
+        if self._between and max_messages:
+            pos = self._cut(data, 0, messages, max_messages)
+            self.size_of_messages += pos
+        self.plain = self._between and pos == len(data)
+        if not self.plain:
+            self._receive(data, pos, messages, max_messages)
+        return messages
+
+    def _receive(self, data: bytes, pos: int, messages: list[Message], max_messages: int) -> None:
+        """Likewise, whatever comes."""
         if self._rest:
             data, pos = (self._rest[pos:] + data, 0) if data else (self._rest, pos)
             self._rest = b""
-        self._more, self._pos, self._work, self.size_of_messages = False, 0, 0, 0
+        self._more, self._pos = False, 0
         end, protocol = len(data), self._protocol
         while pos < end and self.failure is None and protocol.close_rcvd is None:
             if self._work >= _MAX_WORK:
@@ -145,7 +163,8 @@ class Receiving(OpeningUp):
                 break
             pos = opened
             self._work += _FRAME
-        return messages
+        over = self.failure is not None or protocol.close_rcvd is not None
+        self._between = pos == end and not self._left and self._message is None and self.incoming is None and not over
 
     def _keep(self, data: bytes, pos: int) -> None:
         """Go on from here later."""
@@ -161,8 +180,7 @@ class Receiving(OpeningUp):
         """
         end = len(data)
         last = end - 1  # the last place at which a header's second byte may stand
-        limit = self._limit
-        short = min(limit, 125)
+        limit, short = self._limit, self._short
         room = max_messages - len(messages)
         append = messages.append
         # What may turn out to be larger than a message may be, once it is inflated, is inflated step by step.

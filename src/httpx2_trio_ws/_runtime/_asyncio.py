@@ -36,7 +36,9 @@ class _Event:
 
     def __init__(self) -> None:
         self._is_set = False
-        self._waiting: dict[asyncio.Future[None], None] = {}
+        # Each of those that wait has a future of its own, as to cancel a task is to cancel what it waits for. Most events
+        # have one.
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
 
     def is_set(self) -> bool:
         return self._is_set
@@ -46,17 +48,17 @@ class _Event:
         for future in self._waiting:
             if not future.done():
                 future.set_result(None)
+        self._waiting = ()
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:
         if self._is_set:
-            await asyncio.sleep(0)
-            return
+            return asyncio.sleep(0)
         future = asyncio.get_running_loop().create_future()
-        self._waiting[future] = None
-        try:
-            await future
-        finally:
-            del self._waiting[future]
+        if self._waiting:
+            self._waiting = (*(other for other in self._waiting if not other.done()), future)
+        else:
+            self._waiting = (future,)
+        return future
 
 
 async def _checkpoint() -> None:
@@ -100,5 +102,9 @@ class AsyncioRuntime(Runtime):
         self.checkpoint_if_cancelled = backend.checkpoint_if_cancelled
         loop = asyncio.get_running_loop()
         # uvloop's clock counts in milliseconds and stands still between two turns; time.monotonic() is the same
-        # clock, as it is now.
-        self.now = loop.time if isinstance(loop, asyncio.BaseEventLoop) else time.monotonic
+        # clock, as it is now. asyncio's loops ask that, unless they were given another clock.
+        has_its_own = getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time
+        self.now = loop.time if isinstance(loop, asyncio.BaseEventLoop) and has_its_own else time.monotonic
+
+    def clock(self) -> Callable[[], float]:
+        return self.now

@@ -19,7 +19,7 @@ class Event(Protocol):
 
     def set(self) -> object: ...
     def is_set(self) -> bool: ...
-    async def wait(self) -> object: ...
+    def wait(self) -> Awaitable[object]: ...
 
 
 class CancelScope(Protocol):
@@ -75,6 +75,8 @@ class Runtime(Protocol):
     here: Callable[[], object]
     #: The time in seconds on the clock that deadlines are on.
     now: Callable[[], float]
+    #: Returns what tells that, too, for a session's lifetime, and costs less.
+    clock: Callable[[], Callable[[], float]]
     #: Lets other tasks run, and raises if the caller is cancelled.
     checkpoint: Callable[[], Awaitable[object]]
     #: Raises if the caller is cancelled, and costs little if not. It may let other tasks run.

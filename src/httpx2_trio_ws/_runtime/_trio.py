@@ -28,6 +28,11 @@ def _may_be_cancelled() -> bool:
     return True
 
 
+def _clock() -> Callable[[], float]:
+    # trio.current_time() finds it anew at each call.
+    return trio.lowlevel.current_clock().current_time
+
+
 class TrioRuntime(Runtime):
     """See :class:`Runtime`."""
 
@@ -36,6 +41,7 @@ class TrioRuntime(Runtime):
     cancel_scope: Callable[..., CancelScope] = staticmethod(trio.CancelScope)
     here: Callable[[], object] = staticmethod(threading.get_ident)  # a thread runs one at a time
     now: Callable[[], float] = staticmethod(trio.current_time)
+    clock: Callable[[], Callable[[], float]] = staticmethod(_clock)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint)
     checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
     is_cancelled: Callable[[], bool] = staticmethod(

@@ -47,7 +47,7 @@ class ByteTunnel:
         self._part: bytes = b""
         self._taken = 0
         self._end: WebSocketNetworkError | WebSocketProtocolError | None = None
-        session._connection.streams_large = True
+        session._engine.connection.streams_large = True
 
     async def receive(self, max_bytes: int) -> bytes:
         """At least one byte; ``b""`` once the peer has closed with 1000, 1001 or no code. Always a schedule point."""

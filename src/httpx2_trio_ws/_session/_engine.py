@@ -84,10 +84,8 @@ class Engine(SendingEngine):
         self.life = Life(options.close_timeout_seconds, options.failure_grace_seconds, carrier.linger_seconds)
         #: Set when nothing is left: no loop, no connection.
         self.done = LateEvent(runtime)
-        interval = options.keepalive_ping_interval_seconds
-        self._keepalive = (
-            None if interval is None else Keepalive(interval, options.keepalive_ping_timeout_seconds, runtime.now())
-        )
+        interval, timeout = options.keepalive_ping_interval_seconds, options.keepalive_ping_timeout_seconds
+        self._keepalive = None if interval is None else Keepalive(interval, timeout, runtime.now())
         self._grace = options.failure_grace_seconds
         self._grace_over = LateEvent(runtime)
         self._read_all = False
@@ -190,7 +188,7 @@ class Engine(SendingEngine):
             await self.runtime.checkpoint()
             await self.runtime.checkpoint()
             if self.carrier.has_unread and self.outbox.control_size <= HIGH_WATER:
-                keepalive.heard(self.runtime.now())
+                keepalive.heard_at = self.runtime.now()
             else:
                 self._do(self.life.failed(keepalive_timeout(self.options), None, self.runtime.now()))
                 self._over = True
@@ -206,22 +204,26 @@ class Engine(SendingEngine):
             return False
         self.bytes_received += len(data)
         if self._keepalive is not None:
-            self._keepalive.heard(self.runtime.now())
+            self._keepalive.heard_at = self.outbox.now()
         return self._act(data)
 
     def _act(self, data: bytes) -> bool:
         """Act on bytes, or on those that were left; false if there is something to wait for before more."""
-        connection, inbox, outbox, life = self.connection, self.inbox, self.outbox, self.life
+        connection, inbox, life = self.connection, self.inbox, self.life
         messages = connection.receive_data(data, DROPPED if life.closed_here else inbox.room)
         if messages and not life.closed_here:
             self.messages_received += len(messages)
             inbox.put(messages, connection.size_of_messages)
+        return (connection.plain and life.sending is None) or self._act_on_the_rest()
+
+    def _act_on_the_rest(self) -> bool:
+        """Likewise, on what came beside whole messages, or when the session is ending."""
+        connection, outbox, life = self.connection, self.outbox, self.life
         if connection.news:
-            inbox.arrived()
+            self.inbox.arrived()
         if connection.pongs:
             self.pings.answered()
-        control = connection.control_to_send()
-        if control:
+        if control := connection.control_to_send():
             outbox.push_control(control)
         if life.receiving is None:
             self._notice_end()
@@ -325,9 +327,8 @@ class Engine(SendingEngine):
 
     def _notice_end(self) -> None:
         """End the session if what was just received does."""
-        connection = self.connection
-        if connection.failure is not None or connection.peer_close is not None:  # asked for each read: flags are slow
-            self._do(self.life.heard(connection, self.runtime.now()))
+        if self.connection.failure is not None or self.connection.peer_close is not None:
+            self._do(self.life.heard(self.connection, self.runtime.now()))
 
     def write_failed(self, exc: CarrierError) -> None:
         """Nothing can be sent any more."""

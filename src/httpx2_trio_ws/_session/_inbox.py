@@ -70,7 +70,7 @@ class Inbox:
         self._size_at_most = 0
         # Those of the waiters that take a message in parts; whether there has ever been one, or such a message; the turn
         # of the one that has one now, and its task, for which all else would wait for ever; and what it waits for.
-        self._streams = _NO_STREAMS
+        self._streams: set[Event] = _NO_STREAMS
         self._in_parts = False
         self._taken: Event | None = None
         self._owner: object = None
@@ -79,8 +79,7 @@ class Inbox:
         self.waiters: OrderedDict[Event, None] = _NOBODY
         #: So many of the :attr:`messages` may be taken with nothing else to be seen to.
         self.credit = 0
-        #: The messages that wait, oldest first. While there are no :attr:`waiters`, they may be taken from here;
-        #: whoever does calls :meth:`taken` when no more than :attr:`resume_at` are left.
+        #: The messages that wait, oldest first. With credit, one is taken from here; else by :meth:`take`.
         self.messages: deque[Message] = _NONE
         #: Reading goes on when so few are left; -1 while it has not stopped.
         self.resume_at = -1
@@ -109,7 +108,8 @@ class Inbox:
             self.messages = deque()
         self.messages.extend(messages)
         self._size_at_most += LARGEST * size
-        self._call()
+        if self.waiters:
+            self._call()
 
     def _call(self) -> None:
         """Call the task whose turn it is, if there is something to tell it."""
@@ -137,7 +137,7 @@ class Inbox:
             turn.set()
 
     def pause(self) -> None:
-        """Reading stops: from now on, who takes a message looks at :attr:`resume_at`."""
+        """Reading stops: from now on, who takes a message may have it go on."""
         self.resume_at = resume_at(self.messages, self._max_messages)
         self.credit = 0
 
@@ -153,8 +153,15 @@ class Inbox:
         self.credit = 0 if self.waiters else min(calls, free)
         return self.credit
 
+    def take(self) -> Message:
+        """Take the oldest message, of which there is one. Who does while there are :attr:`waiters` is the first of them."""
+        message = self.messages.popleft()
+        if len(self.messages) <= self.resume_at:
+            self.taken()
+        return message
+
     def taken(self) -> None:
-        """Few enough messages are left to go on reading."""
+        """So little is left that reading may go on."""
         self.resume_at = -1
         if self._room is not None:
             self._room.set()
@@ -172,16 +179,15 @@ class Inbox:
         if self.waiters is _NOBODY:
             self.waiters = OrderedDict()
         self.waiters[turn] = None
-        self._call()
+        if self.messages or self._ended or self._in_parts:
+            self._call()
         try:
             await turn.wait()
-            message = self.messages.popleft() if self.messages else None
-            if len(self.messages) <= self.resume_at:
-                self.taken()
-            return message
+            return self.take() if self.messages else None
         finally:
             del self.waiters[turn]
-            self._call()
+            if self.waiters or self._in_parts:
+                self._call()
 
     def _refuse_owner(self) -> None:
         if self._owner == self._runtime.current_task():
@@ -209,10 +215,7 @@ class Inbox:
             self._call()
             await turn.wait()
             if self.messages:
-                message = self.messages.popleft()
-                if len(self.messages) <= self.resume_at:
-                    self.taken()
-                return message
+                return self.take()
             incoming = self._connection.incoming
             if incoming is not None and not incoming.held:
                 self._taken, self._owner = turn, owner

@@ -10,8 +10,8 @@ meanwhile wait for that.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._frames import FrameQueue
@@ -36,16 +36,14 @@ _FRAMING = 6
 _WORTH_A_WRITE = 16384
 
 
+@dataclass(eq=False, slots=True)
 class _Turn:
     """A sender that waits for room."""
 
-    __slots__ = ("came", "event", "message", "outgoing")
-
-    def __init__(self, event: Event, message: tuple[bytes, int] | None, outgoing: Outgoing | None) -> None:
-        self.event = event
-        self.message = message
-        self.outgoing = outgoing
-        self.came = False
+    event: Event
+    message: tuple[bytes, int] | None
+    outgoing: Outgoing | None
+    came: bool = False
 
 
 # What an outbox has until somebody waits; nothing is ever put into it.
@@ -72,6 +70,7 @@ class Outbox(FrameQueue):
         "credit",
         "idle",
         "last_lone",
+        "now",
     )
 
     def __init__(self, runtime: Runtime, connection: Connection) -> None:
@@ -96,8 +95,10 @@ class Outbox(FrameQueue):
         self._drained: Event | None = None
         #: The send loop sleeps, or is not there, and nothing waits.
         self.idle = True
-        #: When the last lone message had been written. Who has waited since makes it long ago.
-        self.last_lone = -math.inf
+        #: Tells the time.
+        self.now = runtime.clock()
+        #: When the last lone message had been written; ``None`` if somebody has waited for anything of the session since.
+        self.last_lone: float | None = None
         #: So many messages may be left with :meth:`deposit` with nothing else to be asked: a burst goes on. Who leaves
         #: one takes one off.
         self.credit = 0
@@ -105,8 +106,33 @@ class Outbox(FrameQueue):
     # -- for senders ---------------------------------------------------------------------------
 
     def is_lone(self) -> bool:
-        """A message that is sent now need not be gathered with others."""
-        return self.idle and self._runtime.now() - self.last_lone >= _BURST
+        """A message that is sent now is before no other: none waits, nor was one written just now. Control frames may wait."""
+        if self._turns or self._outgoing is not None:
+            return False
+        if not self.idle:
+            return not self.size and (self._wire is not None or bool(self._control))
+        return self.last_lone is None or self.now() - self.last_lone >= _BURST
+
+    def write(self, payload: bytes, kind: int, write_now: Callable[[bytes], int]) -> bool:
+        """Write a lone message as far as takes no waiting; false if that is not all, and the send loop has the rest."""
+        if not self.idle:
+            self.push(payload, kind)
+            return False
+        begun, parts = False, self._connection.encode_parts(payload, kind)
+        for part in parts:
+            written = write_now(part)
+            self.wrote_beside(part, written)
+            begun = begun or written > 0
+            if written < len(part):
+                rest = b"".join((memoryview(part)[written:], *parts))
+                if begun:
+                    self.add_rest(memoryview(rest))
+                else:
+                    self.add_frame(rest)
+                self.wake()
+                return False
+        self.last_lone = self.now()
+        return True
 
     @property
     def must_wait(self) -> bool:
@@ -225,22 +251,12 @@ class Outbox(FrameQueue):
         self.deposit(payload, kind)
         self.wake()
 
-    def push_frame(self, frame: bytes) -> None:
-        """Queue a frame that has been made, after the messages before it."""
-        self.add_frame(frame)
-        self.wake()
-
     def _make_frames(self) -> None:
         """Of all messages that wait."""
         if self._payloads:
             frames = self._connection.encode_all(self._payloads, self._kind)
             self._payloads.clear()
             self._frames.extend(frames)
-
-    def push_rest(self, rest: bytes) -> None:
-        """Queue the rest of a frame, of which the sender has written a part. Only while :attr:`idle`."""
-        self.add_rest(memoryview(rest))
-        self.wake()
 
     def push_close(self, frame: bytes) -> None:
         """Send a close frame, after the messages that are queued; at once if none is. Whoever waits for room is let go."""
@@ -296,11 +312,6 @@ class Outbox(FrameQueue):
             await self._runtime.checkpoint()
             if self.gathered == gathered:
                 return
-
-    @property
-    def only_control(self) -> bool:
-        """Control frames are being written, and nothing else waits: a message now is a lone one."""
-        return not self.size and (self._wire is not None or bool(self._control))
 
     # -- for the send loop ---------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ class SendingEngine:
             if not written or waited > _WAIT:
                 peer_wait.stop()
                 if self._keepalive is not None and (not written or waited > _STALL):
-                    self._keepalive.heard(runtime.now())
+                    self._keepalive.heard_at = runtime.now()
             peer_wait.since = None
             # Whoever waited for this may go on now, and find us awake if it sends more at once.
             await runtime.checkpoint()

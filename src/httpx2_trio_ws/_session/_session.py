@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from httpx2_trio_ws._carriers import CarrierError
 from httpx2_trio_ws._core._json import as_bytes, check_utf8, encode_json
-from httpx2_trio_ws._core._state import SessionState
 from httpx2_trio_ws._core._watermarks import HIGH_WATER
 from httpx2_trio_ws._exceptions import WebSocketInvalidTypeReceived
 from httpx2_trio_ws._protocol import BINARY, TEXT, check_close, check_payload
@@ -16,15 +14,11 @@ from httpx2_trio_ws._protocol import BINARY, TEXT, check_close, check_payload
 from ._iterating import Iterating
 from ._pings import PongWaiter
 from ._streaming import MessageReader, MessageWriter
+from ._turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    import httpx2
-
-    from ._engine import Engine
-    from ._inbox import Inbox
-    from ._outbox import Outbox
 
 # What Python says where a call is given a timeout, as in threads and in other libraries; and what to say beside it. To take
 # one, only to refuse it, would make each call dearer.
@@ -33,12 +27,9 @@ _NO_TIMEOUT = (
     "Sessions on event loops take no timeout. Put a cancel scope around the call, such as `with trio.fail_after(seconds):`, "
     "or anyio's of the same name."
 )
-# A call that need not wait is a schedule point only this often: a trip through the scheduler costs more
-# than some messages do.
-_CALLS_PER_TURN = 64
 
 
-class Session(Iterating, SessionState["Engine"]):
+class Session(Iterating, Turns):
     """An open WebSocket session.
 
     Sessions come from :func:`open_websocket` and its kin; they are not made by hand. All methods may be
@@ -51,31 +42,7 @@ class Session(Iterating, SessionState["Engine"]):
     had arrived before the peer's close or a failure are handed out first.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_budget",
-        "_connection",
-        "_here",
-        "_home",
-        "_inbox",
-        "_is_cancelled",
-        "_outbox",
-        "_runtime",
-    )
-
-    def __init__(self, engine: Engine, response: httpx2.Response, subprotocol: str | None) -> None:
-        super().__init__(engine, response, subprotocol)
-        self._runtime = engine.runtime
-        self._is_cancelled = engine.runtime.is_cancelled
-        self._here = engine.runtime.here
-        self._home = self._here()
-        self._connection = engine.connection
-        self._inbox = engine.inbox
-        self._outbox = engine.outbox
-        # Calls that do not wait, until others must have their turn: these, and those that are granted. The latter are the
-        # `credit` of the inbox or of the outbox: so many calls may be made there with nothing else to be seen to, and
-        # whatever changes that (the queue runs full, somebody waits, the session ends) sets it to 0.
-        self._budget = _CALLS_PER_TURN
+    __slots__ = ("__weakref__",)
 
     # -- receiving -----------------------------------------------------------------------------
 
@@ -99,20 +66,16 @@ class Session(Iterating, SessionState["Engine"]):
     async def _receive(self) -> str | bytes:
         """Receive with all that there is to see to, and allow the calls that follow what need not be."""
         inbox = self._inbox
-        messages = inbox.messages
-        if self._here() != self._home:
-            self._elsewhere()
-        if not messages or inbox.waiters or self._turn_is_due():
+        if not inbox.messages or inbox.waiters or self._turn_is_due():
             self._new_turn()
             message = await inbox.wait_message()
             if message is None:
                 self._engine.raise_no_message()
         else:
             await self._runtime.checkpoint_if_cancelled()
-            message = messages.popleft()
-            if len(messages) <= inbox.resume_at:
-                inbox.taken()
-        self._grant(inbox)
+            message = inbox.take()
+        if inbox.messages:
+            self._grant(inbox)
         return message
 
     async def receive_text(self) -> str:
@@ -242,94 +205,58 @@ class Session(Iterating, SessionState["Engine"]):
         return MessageReader(self)
 
     async def _send(self, payload: bytes, kind: int) -> None:
-        """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be."""
+        """Send with all that there is to see to, and in a burst, allow the calls that follow what need not be.
+
+        A message goes one of three ways: alone, it is written here and now; as one of several, it is left for the send loop
+        to gather; and where others are before it, it waits for its turn.
+        """
         engine, outbox = self._engine, self._outbox
-        if self._here() != self._home:
-            self._elsewhere()
-        if (self._turn_is_due() or outbox.must_wait) and engine.life.sending is None:
-            self._new_turn()
-            alone = outbox.idle
-            if await outbox.wait_turn((payload, kind)):
-                if alone:
-                    await self._wait_handed()
-                return
-        else:
-            await self._runtime.checkpoint_if_cancelled()
-        if engine.life.sending is not None:
-            await self._runtime.checkpoint()
-            engine.raise_ended(engine.life.sending)
+        if self._turn_is_due() or engine.life.sending is not None:
+            await self._send_in_turn(payload, kind)
+            return
+        await self._runtime.checkpoint_if_cancelled()
         if outbox.is_lone():
-            await self._send_lone(self._connection.encode_parts(payload, kind))
-        elif outbox.only_control:
-            outbox.push(payload, kind)
-            await self._wait_handed()
-            self._new_turn()
+            try:
+                written = outbox.write(payload, kind, engine.carrier.write_now)
+            except CarrierError as exc:
+                engine.write_failed(exc)
+                engine.raise_ended(engine.life.sending)
+            if not written:
+                await self._wait_handed()
+        elif outbox.must_wait:
+            await self._send_in_turn(payload, kind)
         else:
             outbox.push(payload, kind)
             self._grant(outbox)
 
-    async def _send_lone(self, parts: Iterator[bytes]) -> None:
-        """Nothing else is on its way out: write at once what goes without waiting, and wait for the rest."""
+    async def _send_in_turn(self, payload: bytes, kind: int) -> None:
+        """Let others have their turn, and those that wait send first; or say why nothing can be sent."""
+        self._new_turn()
         engine, outbox = self._engine, self._outbox
-        sent = 0
-        for part in parts:
-            try:
-                written = engine.carrier.write_now(part)
-            except CarrierError as exc:
-                engine.write_failed(exc)
-                engine.raise_ended(engine.life.sending)
-            outbox.wrote_beside(part, written)
-            sent += written
-            if written < len(part):
-                rest = b"".join((memoryview(part)[written:], *parts))
-                (outbox.push_rest if sent else outbox.push_frame)(rest)
-                await self._wait_handed()
-                return
-        outbox.last_lone = self._runtime.now()
+        alone, queued = outbox.idle, False
+        if engine.life.sending is None:
+            queued = await outbox.wait_turn((payload, kind))
+        else:
+            await self._runtime.checkpoint()
+        if not queued:
+            engine.raise_ended(engine.life.sending)
+        if alone:
+            await self._wait_handed()
 
     async def _wait_handed(self) -> None:
         """Wait until the message pushed last has left; if it never will, say why."""
+        self._new_turn()
         if not await self._outbox.wait_handed():
             self._engine.raise_ended(self._engine.life.sending)
 
     async def _wait_room(self) -> None:
         """Wait until a send need not wait for earlier ones; raise if none can be sent any more."""
+        self._new_turn()
         engine, outbox = self._engine, self._outbox
-        if self._here() != self._home:
-            self._elsewhere()
         if engine.life.sending is None and outbox.must_wait:
             await outbox.wait_turn()
         if engine.life.sending is not None:
             engine.raise_ended(engine.life.sending)
-
-    # -- the turns of others ---------------------------------------------------------------------
-
-    def _turn_is_due(self) -> bool:
-        """Count this call, and take back what was granted; true if it must not be done before others had their turn.
-
-        A task that is being cancelled has no call without waiting: where it waits, it is told.
-        """
-        inbox, outbox = self._inbox, self._outbox
-        self._budget += inbox.credit + outbox.credit - 1
-        inbox.credit = outbox.credit = 0
-        return self._budget <= 0 or self._is_cancelled()
-
-    def _elsewhere(self) -> NoReturn:
-        """The call is made on another event loop than the session's. Calls that are granted do not ask."""
-        raise RuntimeError(
-            "this session lives on another event loop, or in another thread: its calls are made there, for example by "
-            "trio.from_thread.run(), or asyncio.run_coroutine_threadsafe(); only what tells of its state can be asked here"
-        )
-
-    def _new_turn(self) -> None:
-        """Others have their turn."""
-        self._inbox.credit = self._outbox.credit = 0
-        self._outbox.last_lone = -math.inf
-        self._budget = _CALLS_PER_TURN
-
-    def _grant(self, box: Inbox | Outbox) -> None:
-        """Allow as many of the calls that are left as can be, but for one, to be made at once."""
-        self._budget -= box.grant(self._budget - 1)
 
     # -- pings ---------------------------------------------------------------------------------
 
@@ -362,11 +289,10 @@ class Session(Iterating, SessionState["Engine"]):
         """
         payload = check_payload(payload)
         await self._before_control()
-        self._outbox.push_control(self._connection.pong(payload))
+        self._outbox.push_control(self._engine.connection.pong(payload))
 
     async def _before_control(self) -> None:
-        if self._here() != self._home:
-            self._elsewhere()
+        self._new_turn()
         await self._runtime.checkpoint()
         engine, outbox = self._engine, self._outbox
         while engine.life.sending is None and outbox.control_size > HIGH_WATER:
@@ -392,8 +318,7 @@ class Session(Iterating, SessionState["Engine"]):
             TypeError, ValueError: the code may not be sent, or the reason is too long. Nothing else.
         """
         check_close(code, reason)
-        if self._here() != self._home:
-            self._elsewhere()
+        self._new_turn()
         self._engine.begin_close(code, reason)
         await self._wait_done()
 
@@ -439,8 +364,7 @@ class Session(Iterating, SessionState["Engine"]):
             WebSocketNetworkError, WebSocketProtocolError: it failed. A close by either side is no failure.
         """
         engine = self._engine
-        if self._here() != self._home:
-            self._elsewhere()
+        self._new_turn()
         await engine.done.wait()
         if engine.failure is not None:
             engine.raise_ended(engine.failure)

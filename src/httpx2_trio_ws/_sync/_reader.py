@@ -209,7 +209,7 @@ class Reader:
 
     def _verdict(self, keepalive: Keepalive, now: float) -> Verdict:
         if self._heard_at is not None:
-            keepalive.heard(self._heard_at)
+            keepalive.heard_at = self._heard_at
             self._heard_at = None
         return keepalive.check(now)
 
