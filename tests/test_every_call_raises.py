@@ -115,6 +115,10 @@ class FaultyCarrier:
         return bool(self._carrier.had_room)
 
     @property
+    def in_flight(self) -> int:
+        return int(self._carrier.in_flight)
+
+    @property
     def writes_now(self) -> bool:
         self._strike("carrier.writes_now")
         return bool(self._carrier.writes_now)

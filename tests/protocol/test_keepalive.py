@@ -111,3 +111,15 @@ def test_an_answer_within_a_timeout_longer_than_the_interval() -> None:
     assert keepalive.check(2) is NOTHING
     assert keepalive.next_check(2) == 2.5
     assert keepalive.check(2.5) is PING
+
+
+def test_a_peer_whose_system_takes_bytes_is_not_dead() -> None:
+    """The ping is behind them. When it has been taken, it has to be answered."""
+    keepalive = Keepalive(10, 20, 0)
+    assert keepalive.check(10, 5000) is Verdict.PING
+    assert keepalive.check(30, 4000) is Verdict.NOTHING
+    assert keepalive.check(40, 50_000) is Verdict.PING
+    assert keepalive.check(60, 0) is Verdict.NOTHING
+    assert keepalive.check(70, 100) is Verdict.PING
+    assert keepalive.check(90, 100) is Verdict.DEAD
+    assert keepalive.check(90, 0) is Verdict.DEAD

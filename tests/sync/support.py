@@ -214,9 +214,12 @@ def upgrade(sock: socket.socket, extra: str = "", glued: bytes = b"") -> Peer:
 
 @contextlib.contextmanager
 def listening(
-    context: ssl.SSLContext | None = None, path: str | None = None
+    context: ssl.SSLContext | None = None,
+    path: str | None = None,
+    *,
+    options: Iterable[tuple[int, int, int]] = (),
 ) -> Generator[tuple[str, Callable[[], socket.socket]]]:
-    """A listening socket, on loopback or at a path; its ``host:port``, and what accepts a connection.
+    """A listening socket, on loopback or at a path; its ``host:port``, and what accepts a connection with these options.
 
     All are closed at the end.
     """
@@ -227,6 +230,8 @@ def listening(
             listener.bind(path)
             listener.listen()
         listener.settimeout(LONG)
+        for option in options:
+            listener.setsockopt(*option)
 
         def accept() -> socket.socket:
             sock = listener.accept()[0]

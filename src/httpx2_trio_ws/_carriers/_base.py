@@ -53,6 +53,11 @@ class Carrier(Protocol):
         ...
 
     @property
+    def in_flight(self) -> int:
+        """Bytes that were written and that the peer's system has not taken; 0 where that cannot be told."""
+        ...
+
+    @property
     def writes_now(self) -> bool:
         """:meth:`write_now` can write. If not, it takes nothing, from now on."""
         ...

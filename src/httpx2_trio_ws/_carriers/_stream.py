@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._base import READ_SIZE, WRITE_SIZE, CarrierError
-from ._descriptor import has_bytes, has_room
+from ._descriptor import has_bytes, has_room, in_flight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,10 @@ class StreamCarrier:
     @property
     def has_unread(self) -> bool:
         return has_bytes(self._socket)
+
+    @property
+    def in_flight(self) -> int:
+        return in_flight(self._socket)
 
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         while take(await self.read()):

@@ -353,6 +353,10 @@ class HTTP2Carrier:
         """Something has come that nobody has taken."""
         return self._stream.has_unread
 
+    @property
+    def in_flight(self) -> int:
+        return 0
+
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         """Read."""
         await self._stream.pump(take)

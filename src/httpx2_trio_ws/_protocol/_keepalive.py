@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 import math
 
+# Of so many bytes on their way, nothing is learnt when they have arrived.
+_LITTLE = 16384
+
 
 class Verdict(enum.Enum):
     """What is due now."""
@@ -17,7 +20,8 @@ class Verdict(enum.Enum):
 class Keepalive:
     """A ping after each ``interval`` of silence; a peer silent for ``timeout`` after one is dead.
 
-    Any byte from the peer is a sign of life: set :attr:`heard_at`. While we are not reading
+    Any byte from the peer is a sign of life: set :attr:`heard_at`. So is that its system has taken bytes which were on their
+    way when it was pinged: a ping may be behind so many that its answer takes long. While we are not reading
     (:meth:`pause`), silence is our own doing and does not count.
 
     Args:
@@ -26,7 +30,7 @@ class Keepalive:
         now: the present time.
     """
 
-    __slots__ = ("_interval", "_paused", "_pinged", "_timeout", "heard_at")
+    __slots__ = ("_in_flight", "_interval", "_paused", "_pinged", "_timeout", "heard_at")
 
     def __init__(self, interval: float, timeout: float | None, now: float) -> None:
         self._interval = interval
@@ -36,6 +40,8 @@ class Keepalive:
         # When it was last pinged; before `heard_at`, that has been answered.
         self._pinged = -math.inf
         self._paused = False
+        # Bytes that were on their way to the peer when it was pinged.
+        self._in_flight = 0
 
     def pause(self) -> None:
         """We stop reading: until :meth:`resume`, nothing is held against the peer."""
@@ -51,6 +57,10 @@ class Keepalive:
         """It was pinged, and has not answered. A ping is only sent after an interval of silence."""
         return self._pinged > self.heard_at
 
+    def _took_some(self, in_flight: int) -> bool:
+        """Of what was on its way before the ping, a part has been taken. A little is taken soon, whoever is there to read it."""
+        return in_flight < self._in_flight and (in_flight > 0 or self._in_flight > _LITTLE)
+
     def next_check(self, now: float) -> float:
         """The time at which to call :meth:`check`; in the future, also while paused."""
         if self._paused:
@@ -62,11 +72,15 @@ class Keepalive:
         again, dead = self._pinged + self._interval, self._pinged + self._timeout
         return again if math.isinf(self._timeout) or now < again < dead else dead
 
-    def check(self, now: float) -> Verdict:
-        """What is due at ``now``. A :attr:`Verdict.PING` counts as sent."""
+    def check(self, now: float, in_flight: int = 0) -> Verdict:
+        """What is due at ``now``, with so many bytes on their way. A :attr:`Verdict.PING` counts as sent."""
         if self._paused or now < self.next_check(now):
             return Verdict.NOTHING
         if self._waits and math.isfinite(self._timeout):
-            return Verdict.DEAD
+            if not self._took_some(in_flight):
+                return Verdict.DEAD
+            self.heard_at = now
+            return Verdict.NOTHING
         self._pinged = now
+        self._in_flight = in_flight
         return Verdict.PING

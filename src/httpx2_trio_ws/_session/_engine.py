@@ -181,7 +181,7 @@ class Engine(SendingEngine):
             return math.inf  # the session is ending, within a limit of its own
         self.connection.rest()
         self.inbox.rest()
-        verdict = keepalive.check(self.runtime.now())
+        verdict = keepalive.check(self.runtime.now(), self.carrier.in_flight)
         if verdict is Verdict.DEAD:
             # If the whole process stood still, the answer may have come unread: it is read next. If we do not read, as
             # the peer takes no pongs, what lies there says nothing.

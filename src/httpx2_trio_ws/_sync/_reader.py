@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from httpx2_trio_ws._carriers._beneath import call_before_closing
+from httpx2_trio_ws._carriers import _beneath, _descriptor
 from httpx2_trio_ws._core._life import CLOSED, Do, Life, keepalive_timeout
 from httpx2_trio_ws._core._statistics import Stopwatch
 from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
@@ -95,7 +95,7 @@ class Reader:
         self._full = False
         self._readable = False
         self._blocked = False
-        call_before_closing(response.extensions["network_stream"], self._client_closes)
+        _beneath.call_before_closing(response.extensions["network_stream"], self._client_closes)
         to_tell.add(self)
 
     def _client_closes(self) -> None:
@@ -208,10 +208,10 @@ class Reader:
         return True
 
     def _verdict(self, keepalive: Keepalive, now: float) -> Verdict:
-        if self._heard_at is not None:
-            keepalive.heard_at = self._heard_at
-            self._heard_at = None
-        return keepalive.check(now)
+        heard_at, self._heard_at = self._heard_at, None
+        if heard_at is not None:
+            keepalive.heard_at = heard_at
+        return keepalive.check(now, _descriptor.in_flight(self._carrier.socket))
 
     # -- reading -------------------------------------------------------------------------------
 
