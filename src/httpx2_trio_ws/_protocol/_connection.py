@@ -26,7 +26,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import OPEN
 
 from ._late_protocol import LateProtocol
-from ._masking import COMPRESSED, PART, LargeFrame, masked_fragment, masked_frame, masked_frames, masked_parts
+from ._masking import BEGINNING, COMPRESSED, LargeFrame, masked_fragment, masked_frame, masked_frames, masked_parts
 from ._receiving import Receiving
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 # A message of so many bytes is sent in parts.
-_LARGE = 2 * PART
+_LARGE = 2 * BEGINNING
 
 
 class Connection(Receiving):

@@ -26,8 +26,10 @@ _SMALL = {
     for kind in (TEXT, BINARY, TEXT | COMPRESSED, BINARY | COMPRESSED, PONG)
 }
 
-# So much of a large payload is masked at a time. A multiple of a key's length.
-PART = 65536
+# So much of a large payload is masked at a time; and of its beginning, which is copied once more, to its header. The less at
+# a time, the more writes, each of which wakes the peer; of 512 KiB, the system provides the memory page by page.
+PART = 2**18
+BEGINNING = 65536
 
 # Keys that were drawn and not used yet. All connections of all threads take theirs from here, so that an idle one
 # holds none. What is here when the process forks is the parent's.
@@ -95,13 +97,21 @@ class LargeFrame:
         #: Bytes of the whole frame.
         self.size = len(self._head) + len(payload)
 
-    def part(self, start: int, size: int = PART) -> bytes:
-        """What is at ``start`` and after it: ``size`` bytes or less, not counting the header."""
+    def part(self, start: int) -> bytes:
+        """What is at ``start`` and after it, up to the end of a part."""
+        head = len(self._head)
+        return self._bytes(start, BEGINNING if start < head else start - head + PART)
+
+    def rest(self, start: int) -> bytes:
+        """What is at ``start`` and after it, up to the end."""
+        return self._bytes(start, self.size)
+
+    def _bytes(self, start: int, stop: int) -> bytes:
         key, at = self._key, start - len(self._head)
         if at < 0:
-            return b"".join((self._head[start:], apply_mask(self._payload[:size], key)))
+            return b"".join((self._head[start:], apply_mask(self._payload[:stop], key)))
         turned = at % len(key)
-        return apply_mask(self._payload[at : at + size], key[turned:] + key[:turned])
+        return apply_mask(self._payload[at:stop], key[turned:] + key[:turned])
 
 
 def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:

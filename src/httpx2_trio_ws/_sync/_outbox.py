@@ -84,7 +84,7 @@ class _LoneWrite:
         """The rest of the frame that is part written, and the frames of which nothing is."""
         left = self.written
         if self._large is not None:
-            return self._large.part(left, self._large.size), []
+            return self._large.rest(left), []
         for number, frame in enumerate(self._frames):
             if left < len(frame):
                 return (frame[left:], self._frames[number + 1 :]) if left else (b"", self._frames[number:])
