@@ -84,7 +84,15 @@ class LoopCarrier(StreamCarrier):
             data = await self._read_stream()
             if data is not None and not take(data):
                 return
-        await self._pump_descriptor(descriptor, take)
+        while True:
+            if not self._unread:
+                stopped = self._call_back(descriptor, self._unread.append if self._in_task else take)
+                try:
+                    await stopped
+                finally:
+                    self._stopped = None
+            if not self._in_task or not take(self._unread.pop()):
+                return
 
     async def _read_stream(self) -> bytes | None:
         """Through the stream; ``None`` once that has nothing more and does not read any more.
@@ -103,18 +111,8 @@ class LoopCarrier(StreamCarrier):
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
 
-    async def _pump_descriptor(self, descriptor: int, take: Callable[[bytes], bool]) -> None:
-        if not self._in_task:
-            await self._call_back(descriptor, take)
-            return
-        while True:
-            if not self._unread:
-                await self._call_back(descriptor, self._unread.append)  # what that returns ends it
-            if not take(self._unread.pop()):
-                return
-
-    async def _call_back(self, descriptor: int, take: Callable[[bytes], object]) -> None:
-        """The loop calls ``take`` itself."""
+    def _call_back(self, descriptor: int, take: Callable[[bytes], object]) -> asyncio.Future[None]:
+        """Have the loop call ``take`` itself, until the future is done: when that returned something false, or failed."""
         self._take = take
         self._stopped = self._loop.create_future()
         if not self._registered:
@@ -122,10 +120,7 @@ class LoopCarrier(StreamCarrier):
             self._registered = True
         if self._ended:
             self._loop.call_soon(self._on_readable, descriptor)
-        try:
-            await self._stopped
-        finally:
-            self._stopped = None
+        return self._stopped
 
     def _on_readable(self, descriptor: int) -> None:
         stopped = self._stopped
