@@ -297,6 +297,31 @@ def test_ctrl_c_where_a_message_is_waited_for(monkeypatch: pytest.MonkeyPatch, l
         assert [ws.receive(10), ws.receive(10)] == ["a message", "next"]
 
 
+@pytest.mark.parametrize("come", [3000, 5000])
+def test_ctrl_c_where_a_large_message_is_handed_out(monkeypatch: pytest.MonkeyPatch, come: int) -> None:
+    """No call has had any of it, so the next one has all."""
+    with played(**LARGE) as (ws, peer):
+        wire = text("L" * 5000)
+        peer.send(wire[: len(wire) - 5000 + come])
+        interrupted(monkeypatch, _inbox, late=True)
+        with pytest.raises(KeyboardInterrupt), ws.receive_stream():
+            pass
+        peer.send(wire[len(wire) - 5000 + come :], text("next"))
+        assert "".join(map(str, parts_of(ws))) == "L" * 5000
+        assert ws.receive(LONG) == "next"
+
+
+def test_ctrl_c_where_what_comes_after_a_large_message_is_there() -> None:
+    """There is no place for it before them: it is skipped."""
+    with played(**LARGE) as (ws, peer):
+        box = ws._inbox
+        peer.send(text("L" * 5000), text("next"))
+        message = box.wait_in_parts(LONG)
+        eventually(lambda: box._later)
+        box.give_back(message)
+        assert ws.receive(LONG) == "next"
+
+
 def test_ctrl_c_where_a_part_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with played(close_timeout_seconds=0) as (ws, peer):
         peer.send(frame(BINARY, b"one", fin=False))

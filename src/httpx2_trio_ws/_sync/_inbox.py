@@ -284,14 +284,19 @@ class Inbox:
         self._hand_out()
 
     def _return(self, stream: Stream) -> None:
-        """A thread has left a message. If it has taken nothing of it, it is a whole one again; else, the rest is skipped."""
+        """A thread has left a message. If it was interrupted before it entered its block, the message is there again; else, the rest is skipped."""
         connection, incoming = self._connection, stream.incoming
-        if stream.asked or incoming.large or (connection.incoming is None and not incoming.ended):
+        if stream.asked or (connection.incoming is None and not incoming.ended):
             incoming.skip()
-        elif incoming.ended:
-            self.messages.appendleft(incoming.take())
-        else:
+        elif not incoming.ended:
             incoming.held = False
+        elif not incoming.large:
+            self.messages.appendleft(incoming.take())
+        elif connection.incoming is None and not self._later:
+            incoming.held = False
+            connection.incoming = incoming
+        else:  # it is too large to wait before others
+            incoming.skip()
 
     def next_part(self, stream: Stream) -> Message | None:
         """The next part; ``None`` if there is none: the message has ended, or the session. No part is lost if it raises."""
