@@ -118,6 +118,9 @@ SERVERS: dict[str, Callable[[Path, int], contextlib.AbstractContextManager[Popen
 }
 # Hypercorn 0.18 gives up the whole process where a client answers a close frame on a stream that it has ended.
 DIES_OF_A_CLOSE = {"Hypercorn"}
+# HAProxy refuses a stream (REFUSED_STREAM) for which it took a connection to its backend that was just being closed, as after
+# a 401. The request then goes to another connection.
+REFUSES = {"HAProxy"}
 
 
 @pytest.fixture(params=SERVERS)
@@ -138,6 +141,8 @@ def on(loop: str, function: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("loop", ["trio", "asyncio", "uvloop"])
 def test_everything_on_one_connection(server: Server, loop: str, request: pytest.FixtureRequest) -> None:
+    refuses = any(name in request.node.name for name in REFUSES)
+
     async def main() -> None:
         transport = HTTP2Transport(verify=server.context, http1=False)
         async with httpx2.AsyncClient(transport=transport) as client:
@@ -162,8 +167,8 @@ def test_everything_on_one_connection(server: Server, loop: str, request: pytest
                     with pytest.raises(WebSocketDisconnect) as closed:
                         await ws.receive()
                     assert (closed.value.code, closed.value.reason) == (4001, "bye")
-            [connection] = transport.statistics().connections
-            assert connection.sessions == 0
+            connections = transport.statistics().connections
+            assert [connection.sessions for connection in connections] in [[0], *([[0, 0]] if refuses else [])]
 
     on(loop, main)
 
