@@ -2,27 +2,37 @@
 
 CPU time is of this process alone, and each kind has one of its own. Each session has a task of its own, as in programs::
 
-    python benchmarks/http2.py wss://127.0.0.1:8445/ --ca ca.pem --sessions 1000 --loop trio
+    python benchmarks/http2.py --repeat 3 --write
+    python benchmarks/http2.py wss://127.0.0.1:8445/ --ca ca.pem --loop trio
 
-niquests is measured beside them on asyncio, where it is installed and the server takes what it asks for.
+Without a URL, the server is HAProxy, see ``http2_server.py``. What is repeated is the whole, one kind after the other; the
+figures are medians then. ``--write`` puts the table into the page on HTTP/2.
+
+niquests is measured beside them on asyncio, where it is installed, as far as it goes: it sends no frame of more than
+16 KiB, and does not send while it receives. Through nghttpx, servers refuse it, as it sends a Sec-WebSocket-Key to a proxy
+that sends one of its own; it refuses servers that send no Sec-WebSocket-Accept, as over HTTP/2 they need not.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
+import platform
 import resource
 import ssl
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx2
+from http2_server import haproxy
 
 from httpx2_trio_ws.anyio import open_websocket
 from httpx2_trio_ws.http2 import HTTP2Transport
@@ -48,6 +58,10 @@ WAITS = {
     "beside large": "echo p50, ms: beside an echo of 32 MiB",
 }
 KINDS = ["HTTP/1.1", "HTTP/2", "niquests"]
+LOOPS = ["trio", "asyncio"]
+PACKAGES = ["trio", "anyio", "httpx2", "niquests"]
+PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "http2.md"
+BEGIN, END = "<!-- http2 -->\n", "<!-- /http2 -->\n"
 OPTIONS: dict[str, Any] = {"compression": None, "keepalive_ping_interval_seconds": None, "max_message_size_bytes": None}
 SMALL = b"x" * 125
 
@@ -257,49 +271,123 @@ async def measure_niquests(url: str, ca: str, count: int) -> dict[str, float]:
         one = await opened()
         await there_and_back(one)
         found["alone"] = await cost(lambda: there_and_back(one), 300) * 1e6
-        found["large"] = await cost(lambda: there_and_back(one, bytes(2**20)), 5) * 1e3
-        before = resident()
-        found["opening"] = await cost(opened, count, rounds=1) * 1e3
+        began = time.process_time()
+        for _ in range(2000):
+            await one.send_payload(SMALL)
+        found["flood"] = (time.process_time() - began) / 2000 * 1e6
+        for _ in range(2000):
+            await one.next_payload()
+        before, many = resident(), []
+
+        async def open_one() -> None:
+            many.append(await opened())
+
+        found["opening"] = await cost(open_one, count, rounds=1) * 1e3
         found["memory"] = (resident() - before) / count / 1024
+
+        async def together() -> None:
+            async with anyio.create_task_group() as tasks:
+                for ws in many:
+                    tasks.start_soon(there_and_back, ws)
+
+        await together()
+        found["together"] = await cost(together, 1, rounds=5) / count * 1e6
     return found
 
 
-def measured(kind: str, options: argparse.Namespace) -> dict[str, float] | None:
-    """One kind's figures, from a process of its own; ``None`` if it failed."""
-    command = [sys.executable, *sys.argv, "--kind", kind]
+def measured(loop: str, kind: str, url: str, options: argparse.Namespace) -> dict[str, float]:
+    """One kind's figures, from a process of its own; none if it failed and may."""
+    command = [sys.executable, __file__, url, "--ca", options.ca, "--loop", loop, "--kind", kind]
+    command += ["--sessions", str(options.sessions)]
     may_fail = kind == "niquests"
     errors = subprocess.DEVNULL if may_fail else None
     done = subprocess.run(command, check=not may_fail, stdout=subprocess.PIPE, stderr=errors, timeout=options.patience)
-    found: dict[str, float] | None = None if done.returncode else json.loads(done.stdout)
+    found: dict[str, float] = {} if done.returncode else json.loads(done.stdout)
     return found
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """Field by field."""
+    return {name: statistics.median(found[name] for found in rounds if name in found) for name in rounds[0]}
+
+
+def rows(results: dict[str, dict[str, dict[str, float]]]) -> list[list[str]]:
+    """The table: of each loop, both kinds and their ratio, and niquests where there are figures of it."""
+    table = [["client CPU"]]
+    for loop, of_loop in results.items():
+        table[0] += [f"{loop}: HTTP/1.1", "HTTP/2", "ratio", *(["niquests"] if "niquests" in of_loop else [])]
+    for field, name in (FIELDS | WAITS).items():
+        row = [name]
+        for of_loop in results.values():
+            first, second = of_loop["HTTP/1.1"][field], of_loop["HTTP/2"][field]
+            row += [f"{first:.2f}", f"{second:.2f}", f"{second / first:.2f}"]
+            if "niquests" in of_loop:
+                other = of_loop["niquests"].get(field)
+                row.append("" if other is None else f"{other:.2f}")
+        table.append(row)
+    return table
+
+
+def with_table(page: str, table: list[list[str]], said: str) -> str:
+    """The page with the table between its marks, and what is said of it."""
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    lines.insert(1, "|---" + "|---:" * (len(table[0]) - 1) + "|")
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + "\n".join([*lines, "", said, ""]) + END + rest.partition(END)[2]
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url")
-    parser.add_argument("--ca", required=True)
+    parser.add_argument("url", nargs="?", help="of a server that echoes; default: HAProxy before one, started for this")
+    parser.add_argument("--ca", help="the certificate to trust, if the URL is named")
     parser.add_argument("--sessions", type=int, default=1000)
-    parser.add_argument("--loop", choices=["trio", "asyncio"], default="trio")
-    parser.add_argument("--kind", choices=KINDS)
+    parser.add_argument("--loop", choices=LOOPS, nargs="+", default=LOOPS)
+    parser.add_argument("--kind", choices=KINDS, help="print the figures of this one as JSON")
+    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
     parser.add_argument("--patience", type=float, default=600, help="seconds for each kind")
     options = parser.parse_args()
+    if options.url and not options.ca:
+        parser.error("a URL needs --ca")
     if options.kind == "niquests":
         print(json.dumps(anyio.run(measure_niquests, options.url, options.ca, options.sessions, backend="asyncio")))
-        return
-    if options.kind:
-        found = anyio.run(measure, options.kind, options.url, options.ca, options.sessions, backend=options.loop)
+    elif options.kind:
+        [loop] = options.loop
+        found = anyio.run(measure, options.kind, options.url, options.ca, options.sessions, backend=loop)
         print(json.dumps(found))
-        return
-    kinds = KINDS if importlib.util.find_spec("niquests") and options.loop == "asyncio" else KINDS[:2]
-    results = {kind: measured(kind, options) or {} for kind in kinds}
-    print(f"{options.sessions} sessions on {options.loop}; CPU time")
-    print(f"{'':50}{'HTTP/1.1':>10}{'HTTP/2':>10}{'ratio':>8}{'niquests':>10}")
-    for field, name in (FIELDS | WAITS).items():
-        first, second = results["HTTP/1.1"][field], results["HTTP/2"][field]
-        other = results.get("niquests", {}).get(field)
-        shown = "" if other is None else f"{other:10.2f}"
-        print(f"{name:50}{first:10.2f}{second:10.2f}{second / first:8.2f}{shown}")
+    else:
+        compare(options)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Measure all, and show it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    rounds: dict[str, dict[str, list[dict[str, float]]]] = {loop: {} for loop in options.loop}
+    with contextlib.ExitStack() as stack:
+        url = options.url
+        if not url:
+            url, options.ca = stack.enter_context(haproxy())
+        for _ in range(options.repeat):
+            for loop in options.loop:
+                with_niquests = loop == "asyncio" and importlib.util.find_spec("niquests")
+                for kind in KINDS if with_niquests else KINDS[:2]:
+                    if found := measured(loop, kind, url, options):
+                        rounds[loop].setdefault(kind, []).append(found)
+    table = rows({loop: {kind: medians(found) for kind, found in kinds.items()} for loop, kinds in rounds.items()})
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        print(
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            sep="  ",
+        )
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES if importlib.util.find_spec(name)]
+    said = f"{options.sessions:,} sessions; medians of {options.repeat}; CPython {platform.python_version()}, {', '.join(versions)}."
+    print(said)
+    if options.write:
+        PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table, said), encoding="utf-8")
 
 
 if __name__ == "__main__":
