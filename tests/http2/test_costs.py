@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
-from typing import Any
-
-import pytest
-
-ROOT = Path(__file__).parent.parent.parent
+from benchmarks import http2_costs as http2
 
 
-@pytest.fixture
-def http2(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The benchmark, which is a program."""
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    for name in ("http2", "http2_server"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("http2")
-
-
-def test_the_table(http2: Any) -> None:
+def test_the_table() -> None:
     ours = [dict.fromkeys([*http2.FIELDS, *http2.WAITS], value) for value in (1.0, 4.0, 2.0)]
     kinds = {"HTTP/1.1": http2.medians(ours), "HTTP/2": http2.medians(ours[:1]), "niquests": {"alone": 3.0}}
     table = http2.rows({"trio": {name: kinds[name] for name in http2.KINDS[:2]}, "asyncio": kinds})
@@ -34,7 +18,7 @@ def test_the_table(http2: Any) -> None:
     assert page.endswith(f"| \n\nsaid\n{http2.END}after\n".replace("| \n", "|\n"))
 
 
-def test_the_page_has_all_rows(http2: Any) -> None:
+def test_the_page_has_all_rows() -> None:
     table = http2.PAGE.read_text(encoding="utf-8").partition(http2.BEGIN)[2].partition(http2.END)[0]
     told = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
     assert told == ["client CPU", *http2.FIELDS.values(), *http2.WAITS.values()]
