@@ -175,9 +175,9 @@ def test_the_send_loop_runs_while_there_is_something_to_send(loop: str) -> None:
 
 
 @each_loop
-def test_pongs_that_the_peer_does_not_take_at_once(loop: str) -> None:
+@pytest.mark.parametrize(("pings", "size"), [(4000, 125), (100_000, 0)])
+def test_pongs_that_the_peer_does_not_take_at_once(loop: str, pings: int, size: int) -> None:
     """There is no room for them in the loop's callback, which can start no task to wait for it."""
-    pings = 4000
 
     async def main() -> None:
         small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)]
@@ -189,7 +189,7 @@ def test_pongs_that_the_peer_does_not_take_at_once(loop: str) -> None:
                 open_websocket(client, f"ws://{address}/", compression=None) as ws,
             ):
                 peer = accepting.result()
-                sending = Task(peer.socket.sendall, frame(PING, bytes(125)) * pings)
+                sending = Task(peer.socket.sendall, frame(PING, bytes(size)) * pings)
                 while "_send_loop" not in tasks_of_sessions():  # noqa: ASYNC110 (nobody tells of it)
                     await asyncio.sleep(0.001)
                 receiving = Task(lambda: [peer.receive().opcode for _ in range(pings)])
@@ -200,6 +200,36 @@ def test_pongs_that_the_peer_does_not_take_at_once(loop: str) -> None:
                 closing = Task(peer.answer_close)
                 await ws.close()
             closing.result()
+
+    run_real(loop, main)
+
+
+@each_loop
+def test_pongs_that_the_peer_does_not_take_at_once_while_the_queue_is_full(loop: str) -> None:
+    """They come in one read with messages for which there is no room: reading waits, and they do not."""
+    pings = 200
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            accepting = Task(lambda: upgrade(listener.accept()[0]))
+            small = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)]
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+            async with (
+                httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(socket_options=small)) as client,
+                open_websocket(client, url, compression=None, queue_size=1, close_timeout_seconds=0) as ws,
+            ):
+                peer = accepting.result()
+                with peer.socket:
+                    await asyncio.sleep(0.05)  # until then, it is the stream that reads
+                    peer.send(frame(PING, bytes(125)) * pings, *map(text, "abc"))
+                    while not ws.statistics().consumer_wait_seconds:  # noqa: ASYNC110 (nobody tells of it)
+                        await asyncio.sleep(0.001)
+                    receiving = Task(lambda: [peer.receive().opcode for _ in range(pings)])
+                    while receiving.is_alive():  # noqa: ASYNC110 (it is a thread)
+                        await asyncio.sleep(0.001)
+                    assert receiving.result() == [PONG] * pings
+                    assert [await ws.receive() for _ in range(3)] == ["a", "b", "c"]
 
     run_real(loop, main)
 

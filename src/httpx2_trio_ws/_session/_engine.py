@@ -160,10 +160,10 @@ class Engine(SendingEngine):
                 cause = None
                 try:
                     while not self._read_all:
-                        await self._make_room()
-                        if self._start_due:
+                        if self._start_due:  # before anything is waited for, which may be what it writes
                             self._start_due = False
                             self._start_sending()
+                        await self._make_room()
                         await self.carrier.pump(self._take)
                 except CarrierError as exc:
                     cause = exc.__cause__
