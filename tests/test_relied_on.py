@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import os
 import subprocess
 import sys
@@ -115,6 +116,31 @@ def test_without_anyio_s_backend_class(monkeypatch: pytest.MonkeyPatch) -> None:
             raise AssertionError("it was cancelled")
 
     anyio.run(main)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_without_anyio_s_states_of_tasks(hidden: bool) -> None:
+    """Whether a scope is cancelled is then asked for as a deadline, which takes longer."""
+
+    async def main() -> None:
+        runtime = AsyncioRuntime()
+        assert runtime._states is not None
+        if hidden:
+            runtime._states = None
+        told: list[bool] = []
+        with anyio.CancelScope() as outer:  # noqa: ASYNC100 (it is asked, not waited, in it)
+            told.append(runtime.will_raise())
+            outer.cancel()
+            told.append(runtime.will_raise())
+            with anyio.CancelScope(shield=True):  # noqa: ASYNC100 (it is asked, not waited, in it)
+                told.append(runtime.will_raise())
+            with anyio.CancelScope():  # noqa: ASYNC100 (it is asked, not waited, in it)
+                told.append(runtime.will_raise())
+        told.append(runtime.will_raise())
+        assert told == [False, True, False, True, False]
+
+    anyio.run(main)
+    asyncio.run(main())  # a task that anyio has not started
 
 
 async def test_without_httpx2_s_way_to_follow(client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

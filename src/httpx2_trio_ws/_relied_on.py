@@ -44,6 +44,11 @@ BETTER = (
     Name("trio", "trio.lowlevel", "Task._cancel_status", "asking whether a task is cancelled without a checkpoint"),
     Name("anyio", "anyio.lowlevel", "EventLoopToken.backend_class", "a checkpoint without looking for the event loop"),
     Name(
+        "anyio", "anyio._backends._asyncio", "_task_states", "asking whether a task is cancelled without a checkpoint"
+    ),
+    Name("anyio", "anyio._backends._asyncio", "TaskState.cancel_scope", "likewise"),
+    Name("anyio", "anyio._backends._asyncio", "CancelScope._parent_scope", "likewise"),
+    Name(
         "anyio",
         "anyio._backends._asyncio",
         "CancelScope._cancel_reason",

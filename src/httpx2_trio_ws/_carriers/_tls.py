@@ -89,7 +89,8 @@ class Records:
             if not isinstance(exc, ssl.SSLEOFError):  # that is an end without a word; frames have an end of their own
                 self._error = exc
         finally:
-            self._after_read()
+            if self._outgoing.pending or self.must_read or self._on_read:
+                self._after_read()
         if self._error is not None and not parts:
             raise self._error
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -128,7 +129,7 @@ class Records:
         if self._held:
             self._held = False
             return 1
-        written, view = 0, memoryview(data)[:_WRITE_SIZE]
+        written, view = 0, data if len(data) <= _RECORD else memoryview(data)[:_WRITE_SIZE]
         try:
             while written < len(view):
                 written += self._tls.write(view[written:])  # one record

@@ -9,6 +9,8 @@ in the calls of the session, and there each wait loses nothing if it is interrup
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -100,11 +102,25 @@ class AsyncioRuntime(Runtime):
         token = anyio.lowlevel.current_token()
         backend: Any = getattr(token, "backend_class", anyio.lowlevel)
         self.checkpoint_if_cancelled = backend.checkpoint_if_cancelled
+        # Scopes by task. In public, anyio tells of them by a coroutine or a deadline, which takes twice as long.
+        self._states: Any = getattr(sys.modules.get(getattr(backend, "__module__", "")), "_task_states", None)
         loop = asyncio.get_running_loop()
         # uvloop's clock counts in milliseconds and stands still between two turns; time.monotonic() is the same
         # clock, as it is now. asyncio's loops ask that, unless they were given another clock.
         has_its_own = getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time
         self.now = loop.time if isinstance(loop, asyncio.BaseEventLoop) and has_its_own else time.monotonic
+
+    def will_raise(self) -> bool:
+        task = asyncio.current_task()
+        if task is None or task.cancelling() > 0:
+            return True
+        if self._states is None:
+            return anyio.current_effective_deadline() == -math.inf
+        state = self._states.get(task)
+        scope = None if state is None else state.cancel_scope
+        while scope is not None and not scope.cancel_called:
+            scope = None if scope.shield else scope._parent_scope
+        return scope is not None
 
     def clock(self) -> Callable[[], float]:
         return self.now

@@ -81,7 +81,9 @@ class Runtime(Protocol):
     checkpoint: Callable[[], Awaitable[object]]
     #: Raises if the caller is cancelled, and costs little if not. It may let other tasks run.
     checkpoint_if_cancelled: Callable[[], Awaitable[object]]
-    #: Whether :attr:`checkpoint_if_cancelled` might raise. It costs less than that.
+    #: Whether the caller's next wait raises, as it is cancelled.
+    will_raise: Callable[[], bool]
+    #: Likewise, at less cost: asyncio's does not see what a scope has not delivered yet.
     is_cancelled: Callable[[], bool]
     #: The running task, to be compared with another.
     current_task: Callable[[], object]

@@ -28,6 +28,9 @@ def _may_be_cancelled() -> bool:
     return True
 
 
+_WILL_RAISE = _is_cancelled if hasattr(trio.lowlevel.Task, "_cancel_status") else _may_be_cancelled
+
+
 def _clock() -> Callable[[], float]:
     # trio.current_time() finds it anew at each call.
     return trio.lowlevel.current_clock().current_time
@@ -44,9 +47,8 @@ class TrioRuntime(Runtime):
     clock: Callable[[], Callable[[], float]] = staticmethod(_clock)
     checkpoint: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint)
     checkpoint_if_cancelled: Callable[[], Awaitable[object]] = staticmethod(trio.lowlevel.checkpoint_if_cancelled)
-    is_cancelled: Callable[[], bool] = staticmethod(
-        _is_cancelled if hasattr(trio.lowlevel.Task, "_cancel_status") else _may_be_cancelled
-    )
+    will_raise: Callable[[], bool] = staticmethod(_WILL_RAISE)
+    is_cancelled: Callable[[], bool] = staticmethod(_WILL_RAISE)
     current_task: Callable[[], object] = staticmethod(current_task)
     sleep_until: Callable[[float], Awaitable[object]] = staticmethod(trio.sleep_until)
     open_nursery: Callable[[], AbstractAsyncContextManager[Nursery]] = staticmethod(trio.open_nursery)

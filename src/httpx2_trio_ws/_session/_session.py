@@ -72,7 +72,6 @@ class Session(Iterating, Turns):
             if message is None:
                 self._engine.raise_no_message()
         else:
-            await self._runtime.checkpoint_if_cancelled()
             message = inbox.take()
         if inbox.messages:
             self._grant(inbox)
@@ -213,9 +212,7 @@ class Session(Iterating, Turns):
         engine, outbox = self._engine, self._outbox
         if self._turn_is_due() or engine.life.sending is not None:
             await self._send_in_turn(payload, kind)
-            return
-        await self._runtime.checkpoint_if_cancelled()
-        if outbox.is_lone():
+        elif outbox.is_lone():
             try:
                 written = outbox.write(payload, kind, engine.carrier.write_now)
             except CarrierError as exc:

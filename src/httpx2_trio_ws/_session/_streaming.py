@@ -84,8 +84,6 @@ class MessageWriter(PartsBlock):
             if session._turn_is_due() or outbox.gathered > HIGH_WATER:
                 session._new_turn()
                 await outbox.wait_room()
-            else:
-                await engine.runtime.checkpoint_if_cancelled()
         finally:
             self._busy = False
         if engine.life.sending is not None:
@@ -169,8 +167,6 @@ class MessageReader(ReadingBlock):
             if session._turn_is_due():
                 session._new_turn()
                 await session._engine.runtime.checkpoint()
-            else:
-                await session._engine.runtime.checkpoint_if_cancelled()
             part = await self._next()
         finally:
             self._busy = False

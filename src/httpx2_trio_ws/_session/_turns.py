@@ -57,7 +57,7 @@ class Turns(SessionState["Engine"]):
         inbox, outbox = self._inbox, self._outbox
         self._budget += inbox.credit + outbox.credit - 1
         inbox.credit = outbox.credit = 0
-        return self._budget <= 0 or self._is_cancelled()
+        return self._budget <= 0 or self._runtime.will_raise()
 
     def _new_turn(self) -> None:
         """This call is about to wait: others have their turn."""
