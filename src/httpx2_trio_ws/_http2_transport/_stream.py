@@ -265,18 +265,17 @@ class HTTP2Stream:
 
     def reset(self) -> None:
         """Have the server forget the stream, if it has not yet. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            self._buffer.clear()
-            self._connection.reset(self.http2)
-            self._notify()
+        self._close(self._connection.reset)
 
     def leave(self) -> None:
         """:meth:`reset` it, once the server has had time to take all that was sent. Does not wait. Idempotent."""
+        self._close(self._connection.leave)
+
+    def _close(self, tell: Callable[[Stream], None]) -> None:
         if not self._closed:
             self._closed = True
             self._buffer.clear()
-            self._connection.leave(self.http2)
+            tell(self.http2)
             self._notify()
 
     async def aclose(self) -> None:
