@@ -174,8 +174,17 @@ def test_a_peer_that_keeps_talking_after_our_close_is_waited_for(carrier: str) -
     assert run.over_at - run.left_at == pytest.approx(1.9)
 
 
-def play(program: list[Step]) -> None:
-    run = Run(CALM)
+def test_a_call_that_is_told_later_of_a_failed_write_does_not_put_off_the_end() -> None:
+    """What had arrived is read until nothing came for a second, whoever asks meanwhile."""
+    receive: Step = ("receive", {"count": 1})
+    parts: Step = ("send_in_parts", {**PARTS, "part": 2_500, "pause": 0.5})
+    play(
+        [parts, receive, ("settle", {}), ("peer_deafens", {}), ("pong", {})], replace(CALM, drain=True, grace=math.inf)
+    )
+
+
+def play(program: list[Step], setting: Setting | None = None) -> None:
+    run = Run(setting or CALM)
     trio.run(run.run, program, clock=trio.testing.MockClock(autojump_threshold=0))
     judge(run)
 

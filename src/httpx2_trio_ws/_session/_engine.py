@@ -307,7 +307,8 @@ class Engine(SendingEngine):
         if not self.life.told:
             self.life.told = True
             self._grace_over.set()
-            self._go_on()
+            if self.life.draining:
+                self._hurry()  # a full queue has as long as it takes now; else, nothing has come, and the end is when it was
 
     def _do(self, do: int) -> None:
         """What the session's end asks for."""
