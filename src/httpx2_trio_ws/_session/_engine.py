@@ -307,8 +307,7 @@ class Engine(SendingEngine):
         if not self.life.told:
             self.life.told = True
             self._grace_over.set()
-            if self.life.draining:
-                self._hurry()  # a full queue has as long as it takes now; else, nothing has come, and the end is when it was
+            self._hurry()  # where the queue is full, that changes the limit; else, nothing has come
 
     def _do(self, do: int) -> None:
         """What the session's end asks for."""
