@@ -109,6 +109,27 @@ async def test_a_reset_met_by_a_lone_send(client: httpx2.AsyncClient) -> None:
             await ws.receive()
 
 
+async def test_a_reset_met_by_a_pong(client: httpx2.AsyncClient) -> None:
+    """It is written at once, as no send loop is there: the session finds out all the same."""
+
+    async def script(peer: Peer) -> None:
+        await peer.send(text("a"), text("b"))
+        await peer.receive()
+        assert isinstance(peer.stream, trio.SocketStream)
+        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.stream.socket.close()
+
+    async with scripted_server(script) as url, open_websocket(client, url, queue_size=1) as ws:
+        await ws.send("drop me")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        await ws.pong()
+        with pytest.raises(WebSocketNetworkError, match="lost while sending"):
+            await ws.pong()
+        assert [await ws.receive(), await ws.receive()] == ["a", "b"]
+        with pytest.raises(WebSocketNetworkError, match="lost while sending"):
+            await ws.receive()
+
+
 async def test_the_client_is_closed_while_a_write_waits() -> None:
     async with scripted_server(wait_forever) as url:
         client = httpx2.AsyncClient(verify=False)
