@@ -123,7 +123,10 @@ class FaultyCarrier:
         self._strike("carrier.writes_now")
         return bool(self._carrier.writes_now)
 
-    async def pump(self, take: Callable[[bytes], bool]) -> None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        return bool(self._carrier.read_straight(room))
+
+    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         self._strike("carrier.pump")
         await self._carrier.pump(take)
 

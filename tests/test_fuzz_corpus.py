@@ -78,7 +78,7 @@ def finds(check: Callable[[bytes], None], name: str) -> bool:
 class ForgetsHalfAFrame(Connection):
     """Works as long as each read ends with a frame."""
 
-    def receive_data(self, data: bytes, max_messages: int = 2**62) -> list[Message]:
+    def receive_data(self, data: bytes | memoryview, max_messages: int = 2**62) -> list[Message]:
         self._rest = self._rest if self._more else b""
         return super().receive_data(data, max_messages)
 
@@ -90,7 +90,7 @@ class TakesOneByteTooMany(Connection):
 
 
 class ListensAfterTheEnd(Connection):
-    def receive_data(self, data: bytes, max_messages: int = 2**62) -> list[Message]:
+    def receive_data(self, data: bytes | memoryview, max_messages: int = 2**62) -> list[Message]:
         self.failure = None
         return super().receive_data(data, max_messages)
 
@@ -104,7 +104,7 @@ class AnswersNoPing(Connection):
 class DoesEverythingAtOnce(Connection):
     """One call does as much as there is to do."""
 
-    def receive_data(self, data: bytes, max_messages: int = 2**62) -> list[Message]:
+    def receive_data(self, data: bytes | memoryview, max_messages: int = 2**62) -> list[Message]:
         messages = super().receive_data(data, max_messages)
         while self._more and len(messages) < max_messages:
             messages += super().receive_data(b"", max_messages - len(messages))

@@ -428,9 +428,9 @@ def test_reading_in_a_task_that_is_cancelled_loses_nothing(cancelled: bool) -> N
     """The loop has read, and the task has not had its turn yet."""
 
     async def main() -> None:
-        taken: list[bytes] = []
+        taken: list[bytes | memoryview] = []
 
-        def take(data: bytes) -> bool:
+        def take(data: bytes | memoryview) -> bool:
             taken.append(data)
             return b"".join(taken) != b"ab"
 

@@ -54,9 +54,12 @@ class FaultyCarrier:
         self.socket = carrier.socket
         self.more = self.committed = False
 
-    def read(self) -> bytes | None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        return bool(self._carrier.read_straight(room))
+
+    def read(self) -> bytes | memoryview | None:
         self._strike("carrier.read")
-        data: bytes | None = self._carrier.read()
+        data: bytes | memoryview | None = self._carrier.read()
         return data
 
     def write(self, data: memoryview) -> int:

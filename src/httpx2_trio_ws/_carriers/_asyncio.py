@@ -60,11 +60,12 @@ class LoopCarrier(StreamCarrier):
         self._read_size = READ_SIZE
         # The end has been read, and not been told: the socket need not be ready for it any more.
         self._ended = False
-        self._take: Callable[[bytes], object]
+        self._room: Callable[[], memoryview | None] | None = None
+        self._take: Callable[[bytes | memoryview], object]
         self._stopped: asyncio.Future[None] | None = None
         self._writable: asyncio.Event | None = None
         # Read, and not acted on yet, where that is for the task to do.
-        self._unread: list[bytes] = []
+        self._unread: list[bytes | memoryview] = []
         self._taken_over = False
         call_before_closing(self._stream, self._client_closes)
 
@@ -78,7 +79,11 @@ class LoopCarrier(StreamCarrier):
 
     # -- reading -------------------------------------------------------------------------------
 
-    async def pump(self, take: Callable[[bytes], bool]) -> None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        self._room = room
+        return True
+
+    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         while not self._taken_over or (descriptor := self._own_descriptor()) is None:
             await asyncio.sleep(0)  # as in LoopStreamCarrier
             data = await self._read_stream()
@@ -111,7 +116,7 @@ class LoopCarrier(StreamCarrier):
         except Exception as exc:
             raise CarrierError("reading from the connection failed") from exc
 
-    def _call_back(self, descriptor: int, take: Callable[[bytes], object]) -> asyncio.Future[None]:
+    def _call_back(self, descriptor: int, take: Callable[[bytes | memoryview], object]) -> asyncio.Future[None]:
         """Have the loop call ``take`` itself, until the future is done: when that returned something false, or failed."""
         self._take = take
         self._stopped = self._loop.create_future()
@@ -142,7 +147,12 @@ class LoopCarrier(StreamCarrier):
         except BaseException as exc:  # noqa: BLE001 (a bug of ours, Ctrl-C: all come out of the pump)
             stopped.set_exception(exc)
 
-    def _read_now(self, descriptor: int) -> bytes:
+    def _read_now(self, descriptor: int) -> bytes | memoryview:
+        if self._room is not None and (room := self._room()) is not None:
+            return room[: os.readv(descriptor, [room])]
+        return self._read_bytes(descriptor)
+
+    def _read_bytes(self, descriptor: int) -> bytes:
         data = os.read(descriptor, self._read_size)
         self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
         return data
@@ -210,8 +220,11 @@ class TLSLoopCarrier(LoopCarrier):
         super().__init__(response, in_task=in_task)
         self._records = Records(self._socket, tls)
 
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
+        return False  # what is read is records
+
     def _read_now(self, descriptor: int) -> bytes:
-        data = self._records.read(None if self._ended else super()._read_now(descriptor))
+        data = self._records.read(None if self._ended else self._read_bytes(descriptor))
         self._ended = self._records.ended
         if len(data) < SPARSE:
             self._read_size = READ_SIZE

@@ -62,7 +62,11 @@ class Carrier(Protocol):
         """:meth:`write_now` can write. If not, it takes nothing, from now on."""
         ...
 
-    async def pump(self, take: Callable[[bytes], bool]) -> None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        """Ask ``room`` before each read where the bytes are to go, and call ``take`` with that part of it: false if it does not."""
+        ...
+
+    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         """Read, and call ``take`` with what was read, with ``b""`` at the end; until that returns false.
 
         It may be called from the event loop itself, outside any task, where nothing can be started.

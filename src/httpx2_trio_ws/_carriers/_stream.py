@@ -49,7 +49,10 @@ class StreamCarrier:
     def in_flight(self) -> int:
         return in_flight(self._socket)
 
-    async def pump(self, take: Callable[[bytes], bool]) -> None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
+        return False
+
+    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         while take(await self.read()):
             pass
 

@@ -30,10 +30,16 @@ class SocketCarrier(StreamCarrier):
         # trio's streams on sockets read nothing ahead.
         self._first = may_hold_bytes(self._stream)
         self._read_size = READ_SIZE
+        self._room: Callable[[], memoryview | None] | None = None
         # The end has been read, and not been told: the socket need not be ready for it any more.
         self._ended = False
 
-    async def pump(self, take: Callable[[bytes], bool]) -> None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        self._room = room
+        return True
+
+    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
+        data: bytes | memoryview
         while True:
             try:
                 if self._first:
@@ -64,7 +70,12 @@ class SocketCarrier(StreamCarrier):
             return bytes(await self._stream.read(2 * READ_SIZE))
         return b""
 
-    def _read_now(self) -> bytes:
+    def _read_now(self) -> bytes | memoryview:
+        if self._room is not None and (room := self._room()) is not None:
+            return room[: os.readv(self._socket.fileno(), [room])]
+        return self._read_bytes()
+
+    def _read_bytes(self) -> bytes:
         data = os.read(self._socket.fileno(), self._read_size)
         self._read_size = LARGE_READ if len(data) >= READ_SIZE else READ_SIZE
         return data
@@ -98,13 +109,16 @@ class TLSCarrier(SocketCarrier):
         self._first = True
         self._records = Records(self._socket, tls)
 
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
+        return False  # what is read is records
+
     async def _read_rest(self) -> bytes:
         data = await super()._read_rest() + self._records.rest()
         self._ended = self._records.ended
         return data
 
     def _read_now(self) -> bytes:
-        data = self._records.read(None if self._ended else super()._read_now())
+        data = self._records.read(None if self._ended else self._read_bytes())
         self._ended = self._records.ended
         if len(data) < SPARSE:
             self._read_size = READ_SIZE

@@ -198,7 +198,7 @@ class Connection:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def _take(self, data: bytes) -> bool:
+    def _take(self, data: bytes | memoryview) -> bool:
         if not data or self.error is not None:  # the streams have been told; they are told nothing more
             return False
         now = self.runtime.now()
@@ -206,7 +206,7 @@ class Connection:
             self._keepalive.heard_at = now
         self._writer.is_held = True
         try:
-            for event in self._http2.receive_data(data, now):
+            for event in self._http2.receive_data(bytes(data), now):
                 if isinstance(event, h.Data):
                     event.stream.owner.on_data(event)
                 elif isinstance(event, h.Window):

@@ -356,6 +356,9 @@ class HTTP2Carrier:
     def in_flight(self) -> int:
         return 0
 
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
+        return False
+
     async def pump(self, take: Callable[[bytes], bool]) -> None:
         """Read."""
         await self._stream.pump(take)

@@ -122,7 +122,7 @@ class ObservedConnection(Connection):
         self._opcode = Opcode(data[pos] & 0x0F) if data[pos] & 0x0F in _DATA_OPCODES else Opcode.CONT
         return super()._open(data, pos, messages)
 
-    def _add(self, part: bytes, messages: list[Message], *, ends: bool) -> None:
+    def _add(self, part: bytes | memoryview, messages: list[Message], *, ends: bool) -> None:
         in_parts = self.incoming is not None
         super()._add(part, messages, ends=ends)
         self._frame += part

@@ -30,14 +30,14 @@ class PartialText:
         #: Bytes so far.
         self.size = 0
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """Take one more part; raises :exc:`UnicodeDecodeError` at the first byte that cannot be."""
         size = len(data)
         self.size += size
         if self._begun:
             data = self._begun + data
         text, used = utf_8_decode(data, "strict", False)  # noqa: FBT003
-        self._begun = data[used:]
+        self._begun = bytes(data[used:])
         if size >= _LARGE or len(self._parts) < _FEW:
             self._flush()
             self._parts.append(text)
@@ -80,8 +80,9 @@ class PartialBytes:
         #: Bytes so far.
         self.size = 0
 
-    def add(self, data: bytes) -> None:
-        """Take one more part."""
+    def add(self, data: bytes | memoryview) -> None:
+        """Take one more part. What is not ``bytes`` is copied."""
+        data = bytes(data)
         self.size += len(data)
         if len(data) >= _LARGE or len(self._parts) < _FEW:
             self._flush()

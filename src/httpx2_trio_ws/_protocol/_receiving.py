@@ -23,11 +23,12 @@ from websockets.frames import CloseCode, Opcode
 
 from ._control import BAD_UTF8
 from ._inflating import Inflating, compressed_limit
-from ._opening_up import Message, OpeningUp
 from ._partial import PartialBytes, PartialText
+from ._straight import LEAST, ReadingStraight
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
+    from ._opening_up import Message
 
     from ._late_protocol import LateProtocol
 
@@ -44,7 +45,7 @@ _FRAME = _MAX_WORK // 256
 _STEP = 65536
 
 
-class Receiving(OpeningUp):
+class Receiving(ReadingStraight):
     """The receiving half of a connection.
 
     Args:
@@ -55,10 +56,8 @@ class Receiving(OpeningUp):
 
     __slots__ = (
         "_between",
-        "_compressed",
         "_fin",
         "_inflating",
-        "_left",
         "_limit_on_wire",
         "_more",
         "_pos",
@@ -81,11 +80,9 @@ class Receiving(OpeningUp):
         self._rest: bytes = b""
         self._pos = 0
         self._more = False
-        # Whether the message of which a part has come is compressed, and of how many bytes it is then.
-        self._compressed = False
+        # Of how many bytes the message of which a part has come is, if it is compressed.
         self._size_on_wire = 0
-        # How many bytes have not come of the frame that has been opened, and whether it is its message's last.
-        self._left = 0
+        # Whether the frame that has been opened is its message's last.
         self._fin = False
         # What one call has done, in bytes inflated.
         self._work = 0
@@ -108,14 +105,14 @@ class Receiving(OpeningUp):
         """A part of a message has come, or more bytes than it was asked for: reading on may make one more message."""
         return self._more or self._message is not None
 
-    def receive_data(self, data: bytes, max_messages: int = sys.maxsize) -> list[Message]:
+    def receive_data(self, data: bytes | memoryview, max_messages: int = sys.maxsize) -> list[Message]:
         """Take bytes from the peer; return the messages that they complete, in order.
 
         What one call does is bounded. If :attr:`has_input` is set after it, call again with ``b""``, after
         letting others run, before there is more to read.
 
         Args:
-            data: bytes as read; ``b""`` to go on with what was kept.
+            data: bytes as read; ``b""`` to go on with what was kept; or what was read to :meth:`room`.
             max_messages: return at most so many, and keep the bytes of the rest; but see to control frames that come
                 right after the last.
 
@@ -124,6 +121,10 @@ class Receiving(OpeningUp):
         """
         messages: list[Message] = []
         pos, self._work, self.size_of_messages = self._pos, 0, 0
+        if not isinstance(data, bytes):
+            self.plain = False
+            self._arrived(len(data), messages)
+            return messages
         if self._between and max_messages:
             pos = self._cut(data, 0, messages, max_messages)
             self.size_of_messages += pos
@@ -340,6 +341,9 @@ class Receiving(OpeningUp):
 
     def _payload(self, data: bytes, pos: int, messages: list[Message]) -> int:
         """More bytes of the frame that has been opened."""
+        if self._buffer is not None:  # they have come by another way
+            self._give_back(self._buffer, messages)
+            return pos
         part = data[pos : pos + self._left]
         used = len(part)
         if self._compressed:
@@ -354,10 +358,12 @@ class Receiving(OpeningUp):
                 return pos
             self._work += len(part) + _BYTE_TO_INFLATE * used
         self._left -= used
+        if self.reads_straight and used >= LEAST and self._begin_straight(part):
+            return pos + used
         self._add(part, messages, ends=not self._left)
         return pos + used
 
-    def _add(self, part: bytes, messages: list[Message], *, ends: bool) -> None:
+    def _add(self, part: bytes | memoryview, messages: list[Message], *, ends: bool) -> None:
         """One more part of the message in the making; and if its frame ends, and is the last, the message."""
         message = self._message
         assert message is not None

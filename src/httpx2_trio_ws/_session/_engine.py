@@ -197,7 +197,7 @@ class Engine(SendingEngine):
             self.pings.send(b"", None)
         return keepalive.next_check(self.runtime.now())
 
-    def _take(self, data: bytes) -> bool:
+    def _take(self, data: bytes | memoryview) -> bool:
         """Act on what was read; false if nothing more is to be read, or not at once."""
         if not data:
             self._read_all = True
@@ -207,7 +207,7 @@ class Engine(SendingEngine):
             self._keepalive.heard_at = self.outbox.now()
         return self._act(data)
 
-    def _act(self, data: bytes) -> bool:
+    def _act(self, data: bytes | memoryview) -> bool:
         """Act on bytes, or on those that were left; false if there is something to wait for before more."""
         connection, inbox, life = self.connection, self.inbox, self.life
         messages = connection.receive_data(data, DROPPED if life.closed_here else inbox.room)

@@ -32,6 +32,7 @@ async def _opened(opening: AsyncOpening, session_type: type[S]) -> S:
     try:
         connection, watch = watched_connection(opening.session, agreement.deflate)
         carrier = opening.runtime.carrier(response, in_task=watch.has_hooks)
+        connection.reads_straight = carrier.read_straight(connection.room)
         engine = Engine(opening.runtime, carrier, connection, opening.session, watch)
         return session_type(engine, told_response(response), agreement.subprotocol)
     except BaseException:

@@ -44,7 +44,11 @@ class Carrier(Protocol):
     committed: bool
     """The last write has begun and must be repeated, beginning with the same bytes."""
 
-    def read(self) -> bytes | None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        """Ask ``room`` before each read where the bytes are to go, and return that part of it: false if it does not."""
+        ...
+
+    def read(self) -> bytes | memoryview | None:
         """Some bytes; ``b""`` at the end; ``None`` if there is nothing yet. Any exception says that it broke."""
         ...
 
@@ -75,12 +79,20 @@ class SocketCarrier:
         self.write_now: Callable[[bytes], int] | None = None if tls else sock.send
         self._unit = _RECORD if tls else sys.maxsize
         self._tls = tls
+        self._room: Callable[[], memoryview | None] | None = None
         self._read_size = READ_SIZE
         self.more = False
         self.committed = False
 
-    def read(self) -> bytes | None:
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
+        if not self._tls:  # of which a read is one record
+            self._room = room
+        return not self._tls
+
+    def read(self) -> bytes | memoryview | None:
         try:
+            if self._room is not None and (room := self._room()) is not None:
+                return room[: self.socket.recv_into(room)]
             data = self.socket.recv(self._read_size)
         except _NOT_NOW:
             return None
@@ -110,6 +122,9 @@ class StreamCarrier:
         self._room = new_selector()
         self._room.register(sock, selectors.EVENT_WRITE)
 
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
+        return False
+
     def read(self) -> bytes | None:
         data = read_stream(self._stream)
         self.more = bool(data)  # the stream may have read records that it has not handed out
@@ -133,6 +148,9 @@ class ClosedCarrier:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (likewise)
+        return False
 
     def read(self) -> NoReturn:
         raise ConnectionAbortedError("the client was closed")

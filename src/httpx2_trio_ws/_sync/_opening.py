@@ -60,7 +60,9 @@ class OpenSession(contextlib.AbstractContextManager[SyncWebSocketSession, None])
         engine: Engine | None = None
         try:
             connection, watch = watched_connection(options, agreement.deflate)
-            engine = Engine(response, carrier_for(response), connection, agreement.deflate, options, watch=watch)
+            carrier = carrier_for(response)
+            connection.reads_straight = carrier.read_straight(connection.room)
+            engine = Engine(response, carrier, connection, agreement.deflate, options, watch=watch)
             self._session = SyncWebSocketSession(engine, told_response(response), agreement.subprotocol)
             watch.opened(self._session)
             engine.start()

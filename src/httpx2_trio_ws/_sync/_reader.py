@@ -215,7 +215,7 @@ class Reader:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def _read(self, read: Callable[[], bytes | None]) -> bool:
+    def _read(self, read: Callable[[], bytes | memoryview | None]) -> bool:
         """Read what is there; false if nothing more will come."""
         self._readable = False
         try:
@@ -236,7 +236,7 @@ class Reader:
         self._take(data)
         return True
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         """Act on what was read."""
         connection = self.connection
         messages = connection.receive_data(data, DROPPED if self.life.closed_here else self.inbox.room)
