@@ -28,9 +28,9 @@ from ._straight import LEAST, ReadingStraight
 
 if TYPE_CHECKING:
     from websockets.extensions.permessage_deflate import PerMessageDeflate
-    from ._opening_up import Message
 
     from ._late_protocol import LateProtocol
+    from ._opening_up import Message
 
 _DATA_OPCODES, _CONTROL_OPCODES = (0, 1, 2), (8, 9, 10)
 _RESERVED = 0x70
