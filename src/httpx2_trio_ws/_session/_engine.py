@@ -88,8 +88,7 @@ class Engine(SendingEngine):
         self._keepalive = None if interval is None else Keepalive(interval, timeout, runtime.now())
         self._grace = options.failure_grace_seconds
         self._grace_over = LateEvent(runtime)
-        self._read_all = False
-        self._paused = False
+        self._read_all = self._paused = False
         # When nothing more is to be waited for, whatever the peer does, if that is known.
         self._limit = math.inf
         # When to look after the peer's silence, and what reading stands in until then.
@@ -209,11 +208,11 @@ class Engine(SendingEngine):
 
     def _act(self, data: bytes | memoryview) -> bool:
         """Act on bytes, or on those that were left; false if there is something to wait for before more."""
-        connection, inbox, life = self.connection, self.inbox, self.life
-        messages = connection.receive_data(data, DROPPED if life.closed_here else inbox.room)
+        connection, life = self.connection, self.life
+        messages = connection.receive_data(data, DROPPED if life.closed_here else self.inbox.room)
         if messages and not life.closed_here:
             self.messages_received += len(messages)
-            inbox.put(messages, connection.size_of_messages)
+            self.inbox.put(messages, connection.size_of_messages)
         return (connection.plain and life.sending is None) or self._act_on_the_rest()
 
     def _act_on_the_rest(self) -> bool:
