@@ -143,6 +143,10 @@ class ByHand:
             """Nobody runs."""
 
     @staticmethod
+    def clock() -> Callable[[], float]:
+        return time.monotonic
+
+    @staticmethod
     def current_task() -> None:
         """None."""
 
@@ -265,8 +269,7 @@ def test_what_is_received(wire: str) -> None:
 def test_what_is_queued_to_be_sent_and_taken_in_small_writes(take: int) -> None:
     def work(count: int) -> None:
         connection = Connection()
-        unused: Any = None
-        outbox = Outbox(unused, connection)
+        outbox = Outbox(BY_HAND, connection)
         for _ in range(count):
             outbox.deposit(b"x" * 10, BINARY)
         while (data := outbox.take()) is not None:
