@@ -285,6 +285,8 @@ class Run:
         async def cancel() -> None:
             await self.turn(turns)
             scopes = [call.scope for call in self.waiting] or self.scopes[-1:]
+            if self.peer.in_a_message and any(call.name == "receive" for call in self.waiting):
+                return  # who receives in parts has a shield, until the end of a message that does not come
             if scopes:
                 scope = scopes[which % len(scopes)]
                 self.cancelled.setdefault(scope, trio.current_time())

@@ -236,7 +236,7 @@ class SimulatedPeer:
         self._queue = bytearray()
         self._queued = trio.Event()
         self._hang_up = False
-        self._in_a_message = False
+        self.in_a_message = False
         self._said_bytes = 0
         self._written = 0
         self._writing = trio.CancelScope()
@@ -252,7 +252,7 @@ class SimulatedPeer:
 
     def say(self, message: str | bytes, fragments: int, *, ping_between: bool) -> None:
         """A message, whole or in fragments."""
-        if self._in_a_message:
+        if self.in_a_message:
             return
         opcode, payload = (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
         size = -(-len(payload) // fragments) or 1
@@ -265,8 +265,8 @@ class SimulatedPeer:
 
     def say_half(self, message: str) -> None:
         """The beginning of a message. No other may come after it."""
-        if not self._in_a_message:
-            self._in_a_message = True
+        if not self.in_a_message:
+            self.in_a_message = True
             self._say(frame(TEXT, message[: len(message) // 2].encode(), fin=False), "half")
 
     def ping(self, payload: bytes) -> None:
@@ -279,7 +279,7 @@ class SimulatedPeer:
         self._say(close_frame(code, "so long"), "close", code)
 
     def violate(self, name: str) -> None:
-        if self._in_a_message:
+        if self.in_a_message:
             return  # it would be another
         raw, code = VIOLATIONS[name]
         self._say(raw, "violation", code)
