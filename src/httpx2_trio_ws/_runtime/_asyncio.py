@@ -34,32 +34,35 @@ class _Event:
     One is made for each wait, so it should cost less than asyncio's own.
     """
 
-    __slots__ = ("_is_set", "_waiting")
+    __slots__ = ("_first", "_is_set", "_others")
 
     def __init__(self) -> None:
         self._is_set = False
         # Each of those that wait has a future of its own, as to cancel a task is to cancel what it waits for. Most events
         # have one.
-        self._waiting: tuple[asyncio.Future[None], ...] = ()
+        self._first: asyncio.Future[None] | None = None
+        self._others: dict[asyncio.Future[None], None] | None = None
 
     def is_set(self) -> bool:
         return self._is_set
 
     def set(self) -> None:
         self._is_set = True
-        for future in self._waiting:
-            if not future.done():
+        for future in (self._first, *(self._others or ())):
+            if future is not None and not future.done():
                 future.set_result(None)
-        self._waiting = ()
+        self._first = None
 
     def wait(self) -> Awaitable[None]:
         if self._is_set:
             return asyncio.sleep(0)
         future = asyncio.get_running_loop().create_future()
-        if self._waiting:
-            self._waiting = (*(other for other in self._waiting if not other.done()), future)
+        if self._first is None or self._first.done():
+            self._first = future
         else:
-            self._waiting = (future,)
+            others = self._others = {} if self._others is None else self._others
+            others[future] = None
+            future.add_done_callback(others.__delitem__)
         return future
 
 
