@@ -101,6 +101,15 @@ async def test_each_failure_for_good_is_told_though_a_session_before_it_was() ->
 
 
 @both_loops
+async def test_who_waits_for_a_session_is_told_that_there_will_be_none() -> None:
+    async with serve(hears_and_drops(1), 403) as server, face().multiplex(server.source(), key=by_id) as mux:
+        with pytest.raises(WebSocketNetworkError):
+            await mux.request(1, {"id": 1})
+        with anyio.fail_after(1000), pytest.raises(WebSocketUpgradeError):
+            await mux.wait_connected()  # until the end of the backoff
+
+
+@both_loops
 async def test_the_first_opening_fails_bare() -> None:
     async def log_in(ws: Any) -> None:
         raise KeyError("log-in")

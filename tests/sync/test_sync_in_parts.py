@@ -53,6 +53,15 @@ def parts_of(ws: SyncWebSocketSession) -> list[str | bytes]:
 # -- receiving -------------------------------------------------------------------------------------
 
 
+def test_closing_discards_a_message_that_had_come_whole_and_was_not_taken() -> None:
+    with played(close_timeout_seconds=0) as (ws, peer):
+        peer.send(text("whole"))
+        with ws.receive_stream() as message:
+            ws.close()
+            with pytest.raises(WebSocketClosedError):
+                next(message)
+
+
 def test_parts_that_come_while_none_is_waited_for() -> None:
     """What has come by the time of a call is one part; what comes after the message waits for its end."""
     with played(close_timeout_seconds=0) as (ws, peer):

@@ -104,9 +104,8 @@ class Records:
 
     def _after_read(self) -> None:
         """Send what reading asks for: an answer to a new key, an alert. What does not go now goes with the next write."""
-        if self._outgoing.pending:
-            with contextlib.suppress(CarrierError):  # the next write meets it, too
-                self._flush()
+        with contextlib.suppress(CarrierError):  # the next write meets it, too
+            self._flush()
         self.must_read = False
         while self._on_read:
             self._on_read.pop()()

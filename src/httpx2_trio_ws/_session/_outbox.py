@@ -329,8 +329,6 @@ class Outbox(FrameQueue):
         ``write`` writes what waits as far as that takes no waiting, and returns whether nothing is left.
         """
         self._start, self._write = start, write
-        if start is not None and not self.idle:
-            start()  # it was called before it could be
 
     def ends(self) -> None:
         """The send loop ends, as nothing is queued."""

@@ -110,7 +110,14 @@ class SocketCarrier:
         return written
 
 
-class StreamCarrier:
+class _ByReads:
+    """One that reads nothing straight to where it is wanted."""
+
+    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
+        return False
+
+
+class StreamCarrier(_ByReads):
     """A stream that does more to the bytes than its socket: TLS within TLS, to a proxy and through it."""
 
     def __init__(self, stream: Any, sock: socket.socket) -> None:
@@ -121,9 +128,6 @@ class StreamCarrier:
         self._stream = stream
         self._room = new_selector()
         self._room.register(sock, selectors.EVENT_WRITE)
-
-    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
-        return False
 
     def read(self) -> bytes | None:
         data = read_stream(self._stream)
@@ -139,7 +143,7 @@ class StreamCarrier:
         return len(part)
 
 
-class ClosedCarrier:
+class ClosedCarrier(_ByReads):
     """Of a client that is being closed, or was."""
 
     write_now: Callable[[bytes], int] | None = None
@@ -148,9 +152,6 @@ class ClosedCarrier:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-
-    def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (likewise)
-        return False
 
     def read(self) -> NoReturn:
         raise ConnectionAbortedError("the client was closed")
