@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLOSE = 0x88
-CONFIGURATION = """
+# The tests with real servers have it, too.
+HAPROXY = """
 global
     maxconn 3000
     tune.h2.max-concurrent-streams 2000
@@ -74,7 +75,7 @@ def haproxy() -> Iterator[tuple[str, str]]:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(here / "ca.pem"))
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(here / "both.pem"))
-        (here / "haproxy.cfg").write_text(CONFIGURATION.format(port=port, here=here, backend=backend))
+        (here / "haproxy.cfg").write_text(HAPROXY.format(port=port, here=here, backend=backend))
         with (
             _running([sys.executable, __file__, str(backend)], backend),
             _running([program, "-f", str(here / "haproxy.cfg"), "-db"], port),

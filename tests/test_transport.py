@@ -88,17 +88,18 @@ async def test_the_send_loop_runs_while_there_is_something_to_send(client: httpx
         assert tasks_of_sessions() == {"run"}
 
 
+async def send_two_and_reset(peer: Peer) -> None:
+    """Once something has come."""
+    await peer.send(text("a"), text("b"))
+    await peer.receive()
+    assert isinstance(peer.stream, trio.SocketStream)
+    peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.stream.socket.close()
+
+
 async def test_a_reset_met_by_a_lone_send(client: httpx2.AsyncClient) -> None:
     """While a slow consumer keeps us from reading, it is a send that meets the reset; what came before is there."""
-
-    async def script(peer: Peer) -> None:
-        await peer.send(text("a"), text("b"))
-        await peer.receive()
-        assert isinstance(peer.stream, trio.SocketStream)
-        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.stream.socket.close()
-
-    async with scripted_server(script) as url, open_websocket(client, url, queue_size=1) as ws:
+    async with scripted_server(send_two_and_reset) as url, open_websocket(client, url, queue_size=1) as ws:
         await ws.send("drop me")
         await trio.testing.wait_all_tasks_blocked(0.02)
         for _ in range(2):
@@ -111,15 +112,7 @@ async def test_a_reset_met_by_a_lone_send(client: httpx2.AsyncClient) -> None:
 
 async def test_a_reset_met_by_a_pong(client: httpx2.AsyncClient) -> None:
     """It is written at once, as no send loop is there: the session finds out all the same."""
-
-    async def script(peer: Peer) -> None:
-        await peer.send(text("a"), text("b"))
-        await peer.receive()
-        assert isinstance(peer.stream, trio.SocketStream)
-        peer.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.stream.socket.close()
-
-    async with scripted_server(script) as url, open_websocket(client, url, queue_size=1) as ws:
+    async with scripted_server(send_two_and_reset) as url, open_websocket(client, url, queue_size=1) as ws:
         await ws.send("drop me")
         await trio.testing.wait_all_tasks_blocked(0.02)
         await ws.pong()

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import trustme
 import uvloop
+from benchmarks.http2_server import HAPROXY
 
 from httpx2_trio_ws import WebSocketDisconnect, WebSocketUpgradeError
 from httpx2_trio_ws.anyio import open_websocket
@@ -27,22 +28,6 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
 HERE = Path(__file__).parent / "http2"
-HAPROXY = """
-global
-    maxconn 2000
-    tune.h2.max-concurrent-streams 1000
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    timeout tunnel 1h
-frontend in
-    bind 127.0.0.1:{port} ssl crt {here}/both.pem alpn h2,http/1.1
-    default_backend out
-backend out
-    server one 127.0.0.1:{backend}
-"""
 
 
 class Server(NamedTuple):

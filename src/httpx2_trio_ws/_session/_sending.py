@@ -78,9 +78,8 @@ class SendingEngine:
     def _start_sending(self) -> None:
         """Something waits to be written: start the send loop, or have it started."""
         assert self._nursery is not None
-        if (
-            self.runtime.current_task() is None
-        ):  # in a callback of the loop's own; asyncio's task groups start nothing there
+        # In a callback of the loop's own, where no task runs, asyncio's task groups start nothing.
+        if self.runtime.current_task() is None:
             self._start_due = True
         else:
             self._nursery.start_soon(self._send_loop)
