@@ -105,7 +105,7 @@ def test_all_that_makes_frames_of_messages_tells_of_them() -> None:
     assert encoders <= vars(ObservedConnection).keys()
     connection, _, sent = observed()
     assert connection.encode_large(LARGE * 10, BINARY) is None
-    data = b"".join(connection.encode_parts(LARGE * 10, BINARY))
+    data = connection.encode(LARGE * 10, BINARY)
     assert len(data) == 700_014
     write(connection, data, 65_536)
     assert sent == [FrameInfo(BINARY, LARGE * 10)]

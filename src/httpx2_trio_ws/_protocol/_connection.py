@@ -26,11 +26,11 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import OPEN
 
 from ._late_protocol import LateProtocol
-from ._masking import BEGINNING, COMPRESSED, LargeFrame, masked_fragment, masked_frame, masked_frames, masked_parts
+from ._masking import BEGINNING, COMPRESSED, LargeFrame, masked_fragment, masked_frame, masked_frames
 from ._receiving import Receiving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from websockets.extensions.permessage_deflate import PerMessageDeflate
 
@@ -93,13 +93,6 @@ class Connection(Receiving):
             return masked_frame(payload, kind)
         frame = self._deflate.encode(Frame(Opcode(kind), payload))
         return masked_frame(frame.data, kind | COMPRESSED)
-
-    def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
-        """As :meth:`encode`, in parts, which together are the frame."""
-        if self._deflate is not None:
-            return iter((self.encode(payload, kind),))
-        self.messages_sent += 1
-        return iter((masked_frame(payload, kind),)) if len(payload) < _LARGE else masked_parts(payload, kind)
 
     def encode_large(self, payload: bytes, kind: int) -> LargeFrame | None:
         """As :meth:`encode`, if the frame is worth being made part by part; ``None`` if it is not: then nothing was done."""

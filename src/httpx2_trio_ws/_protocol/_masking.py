@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import TYPE_CHECKING
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # pyright: ignore[reportPrivateImportUsage]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TEXT, BINARY, PONG = 1, 2, 10  # opcodes (RFC 6455 §5.2)
 COMPRESSED = 0x40  # RSV1 (RFC 7692 §6)
@@ -112,15 +108,6 @@ class LargeFrame:
             return b"".join((self._head[start:], apply_mask(self._payload[:stop], key)))
         turned = at % len(key)
         return apply_mask(self._payload[at:stop], key[turned:] + key[:turned])
-
-
-def masked_parts(payload: bytes, kind: int) -> Iterator[bytes]:
-    """The frame of a large payload, part by part."""
-    frame, start = LargeFrame(payload, kind), 0
-    while start < frame.size:
-        part = frame.part(start)
-        start += len(part)
-        yield part
 
 
 def masked_frames(payloads: list[bytes], kind: int) -> list[bytes]:

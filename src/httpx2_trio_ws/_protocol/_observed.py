@@ -12,7 +12,7 @@ from ._connection import Connection
 from ._masking import COMPRESSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ._masking import LargeFrame
     from ._opening_up import Message
@@ -153,9 +153,6 @@ class ObservedConnection(Connection):
     def encode(self, payload: bytes, kind: int) -> bytes:
         info = FrameInfo(Opcode(kind), payload, compressed=self._deflate is not None)
         return self._noted(super().encode(payload, kind), info)
-
-    def encode_parts(self, payload: bytes, kind: int) -> Iterator[bytes]:
-        return iter((self.encode(payload, kind),))
 
     def encode_large(self, payload: bytes, kind: int) -> LargeFrame | None:  # noqa: ARG002
         return None

@@ -118,19 +118,21 @@ class Outbox(FrameQueue):
         if not self.idle:
             self.push(payload, kind)
             return False
-        begun, parts = False, self._connection.encode_parts(payload, kind)
-        for part in parts:
-            written = write_now(part)
-            self.wrote_beside(part, written)
-            begun = begun or written > 0
-            if written < len(part):
-                rest = b"".join((memoryview(part)[written:], *parts))
-                if begun:
+        large, written = self._connection.encode_large(payload, kind), 0
+        part = self._connection.encode(payload, kind) if large is None else large.part(0)
+        while part:
+            count = write_now(part)
+            self.wrote_beside(part, count)
+            written += count
+            if count < len(part):
+                rest = part[count:] if large is None else large.rest(written)
+                if written:
                     self.add_rest(memoryview(rest))
                 else:
                     self.add_frame(rest)
                 self.wake()
                 return False
+            part = b"" if large is None else large.part(written)
         self.last_lone = self.now()
         return True
 
