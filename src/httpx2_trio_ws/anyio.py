@@ -50,7 +50,7 @@ from ._multiplexing._block import Multiplexing
 from ._multiplexing._merge import Merging
 from ._options import with_options
 from ._reconnecting._loop import Reconnect
-from ._runtime._asyncio import AsyncioRuntime
+from ._runtime._asyncio import running
 from ._runtime._trio import TRIO
 from ._session._byte_stream import ByteTunnel, check_max_bytes
 from ._session._opening import OpenSession, OpenSessionWithClient, connect_session
@@ -346,7 +346,7 @@ def _runtime() -> Runtime:
     if trio.lowlevel.in_trio_task():
         return TRIO
     try:
-        return AsyncioRuntime()
+        return running()
     except RuntimeError:
         raise RuntimeError(
             "this needs an event loop: run it inside anyio.run(), asyncio.run() or trio.run(), or use "

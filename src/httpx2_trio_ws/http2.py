@@ -15,7 +15,7 @@ import trio
 
 from ._http2_transport import _transport
 from ._http2_transport._statistics import ConnectionStatistics, TransportStatistics
-from ._runtime._asyncio import AsyncioRuntime
+from ._runtime._asyncio import running
 from ._runtime._trio import TRIO
 
 if TYPE_CHECKING:
@@ -39,4 +39,4 @@ class HTTP2Transport(_transport.HTTP2Transport):  # noqa: D101
                 cast("httpcore2.AsyncNetworkBackend", httpcore2.TrioBackend()),
             )
         backend = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
-        return asyncio.get_running_loop(), AsyncioRuntime(), backend
+        return asyncio.get_running_loop(), running(), backend

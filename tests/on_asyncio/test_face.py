@@ -17,6 +17,7 @@ from anyio.streams.tls import TLSStream
 import httpx2_trio_ws
 import httpx2_trio_ws.anyio as face
 from httpx2_trio_ws import WebSocketClosedError, WebSocketKeepaliveTimeout, WebSocketNetworkError
+from httpx2_trio_ws._runtime._asyncio import AsyncioRuntime, running
 from httpx2_trio_ws._runtime._trio import TRIO
 from httpx2_trio_ws.anyio import WebSocketStream, connect_websocket, open_websocket, open_websocket_url
 from httpx2_trio_ws.testing import ScriptedPeer, memory_server
@@ -247,5 +248,28 @@ def test_tls_through_a_session(loop: str, tls: tuple[ssl.SSLContext, ssl.SSLCont
                 ours = await TLSStream.wrap(WebSocketStream(one), hostname="127.0.0.1", ssl_context=tls[1])
             await ours.send(b"a secret")
             assert await ends[0].receive() == b"a secret"
+
+    run_virtual(loop, main)
+
+
+def test_all_sessions_of_a_loop_have_one_runtime() -> None:
+    async def main() -> AsyncioRuntime:
+        return running()
+
+    async def both() -> None:
+        assert running() is running()
+        assert running() is not other
+
+    other = asyncio.run(main())
+    asyncio.run(both())
+
+
+@each_loop
+def test_the_task_of_a_session_says_whose_it_is(loop: str) -> None:
+    async def main() -> None:
+        async with memory_server(echo) as client, open_websocket(client, URL):
+            me = anyio.get_current_task()
+            names = [task.name for task in anyio.get_running_tasks() if task.parent_id == me.id]
+        assert "httpx2_trio_ws._session._engine.Engine.run" in names
 
     run_virtual(loop, main)

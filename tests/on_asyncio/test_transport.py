@@ -440,7 +440,7 @@ def test_reading_in_a_task_that_is_cancelled_loses_nothing(cancelled: bool) -> N
                 headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "k"}
                 request = client.build_request("GET", f"http://{address}/", headers=headers)
                 carrier = LoopCarrier(await client.send(request, stream=True), in_task=True)
-                pumping = asyncio.create_task(carrier.pump(take))
+                pumping = asyncio.ensure_future(carrier.pump(take))
                 await asyncio.sleep(0.05)
                 accepting.result().send(b"a")
                 while not carrier._unread:  # noqa: ASYNC110 (between two turns of the loop)
@@ -450,7 +450,7 @@ def test_reading_in_a_task_that_is_cancelled_loses_nothing(cancelled: bool) -> N
                     with pytest.raises(asyncio.CancelledError):
                         await pumping
                     assert taken == []
-                    pumping = asyncio.create_task(carrier.pump(take))
+                    pumping = asyncio.ensure_future(carrier.pump(take))
                 accepting.result().send(b"b")
                 await pumping
                 assert b"".join(taken) == b"ab"

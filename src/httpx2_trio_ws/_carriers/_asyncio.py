@@ -24,7 +24,7 @@ from ._stream import StreamCarrier
 from ._tls import SPARSE, Records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     import httpx2
 
@@ -51,7 +51,6 @@ class LoopCarrier(StreamCarrier):
 
     def __init__(self, response: httpx2.Response, *, in_task: bool = False) -> None:
         super().__init__(response)
-        self._in_task = in_task
         self._loop = asyncio.get_running_loop()
         self._descriptor: int | None = None
         # Out of descriptors, or the client was closed: from then on, everything goes through the stream.
@@ -64,8 +63,8 @@ class LoopCarrier(StreamCarrier):
         self._take: Callable[[bytes | memoryview], object]
         self._stopped: asyncio.Future[None] | None = None
         self._writable: asyncio.Event | None = None
-        # Read, and not acted on yet, where that is for the task to do.
-        self._unread: list[bytes | memoryview] = []
+        # Read, and not acted on yet, where that is for the task to do; else ``None``.
+        self._unread: list[bytes | memoryview] | None = [] if in_task else None
         self._taken_over = False
         call_before_closing(self._stream, self._client_closes)
 
@@ -83,20 +82,23 @@ class LoopCarrier(StreamCarrier):
         self._room = room
         return True
 
-    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
+    def pump(self, take: Callable[[bytes | memoryview], bool]) -> Awaitable[object]:
+        # What an idle session waits for is no coroutine, which would hold a frame.
+        if self._taken_over and self._unread is None and (descriptor := self._own_descriptor()) is not None:
+            return self._call_back(descriptor, take)
+        return self._pump(take)
+
+    async def _pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         while not self._taken_over or (descriptor := self._own_descriptor()) is None:
             await asyncio.sleep(0)  # as in LoopStreamCarrier
             data = await self._read_stream()
             if data is not None and not take(data):
                 return
-        while True:
-            if not self._unread:
-                stopped = self._call_back(descriptor, self._unread.append if self._in_task else take)
-                try:
-                    await stopped
-                finally:
-                    self._stopped = None
-            if not self._in_task or not take(self._unread.pop()):
+        unread = self._unread
+        while unread is not None:
+            if not unread:
+                await self._call_back(descriptor, unread.append)
+            if not take(unread.pop()):
                 return
 
     async def _read_stream(self) -> bytes | None:
@@ -121,15 +123,15 @@ class LoopCarrier(StreamCarrier):
         self._take = take
         self._stopped = self._loop.create_future()
         if not self._registered:
-            self._loop.add_reader(descriptor, self._on_readable, descriptor)
+            self._loop.add_reader(descriptor, self._on_readable)
             self._registered = True
         if self._ended:
-            self._loop.call_soon(self._on_readable, descriptor)
+            self._loop.call_soon(self._on_readable)
         return self._stopped
 
-    def _on_readable(self, descriptor: int) -> None:
-        stopped = self._stopped
-        if stopped is None or stopped.done():
+    def _on_readable(self) -> None:
+        stopped, descriptor = self._stopped, self._descriptor
+        if stopped is None or stopped.done() or descriptor is None:
             self._unregister()  # nobody wants more: TCP may push back
             return
         try:
@@ -137,15 +139,19 @@ class LoopCarrier(StreamCarrier):
         except BlockingIOError:
             return
         except OSError as exc:
-            stopped.set_exception(_unreadable(exc))
+            self._fail(stopped, _unreadable(exc))
             return
         try:
             if not self._take(data):
                 stopped.set_result(None)
             elif self._ended:
-                self._loop.call_soon(self._on_readable, descriptor)
+                self._loop.call_soon(self._on_readable)
         except BaseException as exc:  # noqa: BLE001 (a bug of ours, Ctrl-C: all come out of the pump)
-            stopped.set_exception(exc)
+            self._fail(stopped, exc)
+
+    def _fail(self, stopped: asyncio.Future[None], exc: BaseException) -> None:
+        self._stopped = None  # its traceback will lead back to us: a cycle, which only the collector would free
+        stopped.set_exception(exc)
 
     def _read_now(self, descriptor: int) -> bytes | memoryview:
         if self._room is not None and (room := self._room()) is not None:
@@ -210,7 +216,7 @@ class LoopCarrier(StreamCarrier):
         if self._writable is not None:
             self._writable.set()
         if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_exception(_unreadable(ConnectionAbortedError("the client was closed")))
+            self._fail(self._stopped, _unreadable(ConnectionAbortedError("the client was closed")))
 
 
 class TLSLoopCarrier(LoopCarrier):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import httpx2
 
@@ -66,8 +66,8 @@ class Carrier(Protocol):
         """Ask ``room`` before each read where the bytes are to go, and call ``take`` with that part of it: false if it does not."""
         ...
 
-    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
-        """Read, and call ``take`` with what was read, with ``b""`` at the end; until that returns false.
+    def pump(self, take: Callable[[bytes | memoryview], bool]) -> Awaitable[object]:
+        """Read, and call ``take`` with what was read, with ``b""`` at the end; until that returns false, or earlier.
 
         It may be called from the event loop itself, outside any task, where nothing can be started.
 

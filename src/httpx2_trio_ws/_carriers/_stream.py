@@ -13,7 +13,7 @@ from ._base import READ_SIZE, WRITE_SIZE, CarrierError
 from ._descriptor import has_bytes, has_room, in_flight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import httpx2
 
@@ -35,7 +35,8 @@ class StreamCarrier:
         return False
 
     def __init__(self, response: httpx2.Response) -> None:
-        self._response = response
+        # Not the response, which would be held for nothing else.
+        self._body: Any = response.stream
         self._made_closed = response.is_closed
         self._stream: Any = response.extensions["network_stream"]
         self._socket: Any = self._stream.get_extra_info("socket")
@@ -52,7 +53,10 @@ class StreamCarrier:
     def read_straight(self, room: Callable[[], memoryview | None]) -> bool:  # noqa: ARG002 (the protocol's name for it)
         return False
 
-    async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
+    def pump(self, take: Callable[[bytes | memoryview], bool]) -> Awaitable[object]:
+        return self._pump(take)
+
+    async def _pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         while take(await self.read()):
             pass
 
@@ -80,4 +84,5 @@ class StreamCarrier:
     async def aclose(self) -> None:
         if self._made_closed:  # a mock's, made so, has nothing to close the stream with
             await self._stream.aclose()
-        await self._response.aclose()
+        else:
+            await self._body.aclose()

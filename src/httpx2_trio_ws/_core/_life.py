@@ -80,9 +80,11 @@ class Life:
     """
 
     __slots__ = (
+        "_close_timeout",
         "_drained_at",
         "_ended_at",
-        "_limits",
+        "_grace",
+        "_linger",
         "_said_at",
         "closed_here",
         "failed_at",
@@ -93,7 +95,9 @@ class Life:
     )
 
     def __init__(self, close_timeout: float, grace: float = math.inf, linger: float | None = None) -> None:
-        self._limits = close_timeout, max(grace, FAREWELL), LINGER if linger is None else linger
+        self._close_timeout = close_timeout
+        self._grace = max(grace, FAREWELL)
+        self._linger = LINGER if linger is None else linger
         self._ended_at = self._said_at = self._drained_at = math.inf
         #: What receiving calls raise once the queue is empty, and what sending calls raise.
         self.receiving: WebSocketException | None = None
@@ -193,13 +197,15 @@ class Life:
 
     def deadline(self, *, paused: bool) -> float:
         """When all is over, whatever the peer does. ``paused``: the queue is full."""
-        close_timeout, grace, linger = self._limits
         if self.draining:
             if paused:
-                return math.inf if self.told else self.failed_at + grace
+                return math.inf if self.told else self.failed_at + self._grace
             return self._drained_at + DRAIN
         return min(
-            self._ended_at + close_timeout, self.failed_at + grace, self._said_at + linger, self._drained_at + DRAIN
+            self._ended_at + self._close_timeout,
+            self.failed_at + self._grace,
+            self._said_at + self._linger,
+            self._drained_at + DRAIN,
         )
 
     def _end(self, error: WebSocketException, now: float) -> int:

@@ -9,21 +9,26 @@ in the calls of the session, and there each wait loses nothing if it is interrup
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.lowlevel
 
-from httpx2_trio_ws._carriers._asyncio import carrier_for
+from httpx2_trio_ws._carriers._asyncio import LoopCarrier, carrier_for
 
+from ._asyncio_scope import TaskScope
 from ._base import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
+
+    from httpx2_trio_ws._carriers import Carrier
 
     from ._base import CancelScope, Event, MakesCarrier, Nursery
 
@@ -86,7 +91,7 @@ def _spawn_system_task(async_fn: Callable[[], Coroutine[Any, Any, None]]) -> Non
 
 
 class AsyncioRuntime(Runtime):
-    """See :class:`Runtime`. One for each session, as it is bound to the running loop."""
+    """See :class:`Runtime`. One for each event loop: :func:`running`."""
 
     cancelled = asyncio.CancelledError
     event: Callable[[], Event] = staticmethod(_Event)
@@ -113,6 +118,15 @@ class AsyncioRuntime(Runtime):
         has_its_own = getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time
         self.now = loop.time if isinstance(loop, asyncio.BaseEventLoop) and has_its_own else time.monotonic
 
+        # What callbacks run in that need none of a task's variables: each timer would copy those else.
+        self._context = contextvars.Context()
+
+    def reading_scope(self, carrier: Carrier, deadline: float) -> CancelScope:
+        # These end at the first cancellation, and have nothing to clean up then.
+        if isinstance(carrier, LoopCarrier):
+            return TaskScope(deadline, self._context)
+        return super().reading_scope(carrier, deadline)
+
     def will_raise(self) -> bool:
         task = asyncio.current_task()
         if task is None or task.cancelling() > 0:
@@ -127,3 +141,15 @@ class AsyncioRuntime(Runtime):
 
     def clock(self) -> Callable[[], float]:
         return self.now
+
+
+_runtimes: WeakValueDictionary[asyncio.AbstractEventLoop, AsyncioRuntime] = WeakValueDictionary()
+
+
+def running() -> AsyncioRuntime:
+    """The runtime of the loop that runs here: the same one while anybody uses it. Raises :exc:`RuntimeError` if none does."""
+    loop = asyncio.get_running_loop()
+    runtime = _runtimes.get(loop)
+    if runtime is None:
+        runtime = _runtimes[loop] = AsyncioRuntime()
+    return runtime

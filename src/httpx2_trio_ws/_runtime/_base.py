@@ -48,7 +48,9 @@ class Nursery(Protocol):
 
     @property
     def cancel_scope(self) -> Any: ...
-    def start_soon(self, async_fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any) -> object: ...
+    def start_soon(
+        self, async_fn: Callable[..., Coroutine[Any, Any, Any]], /, *args: Any, name: object = None
+    ) -> object: ...
 
 
 class MakesCarrier(Protocol):
@@ -92,6 +94,10 @@ class Runtime(Protocol):
     #: Starts a task that belongs to no nursery: it outlives its caller, and catches what may be raised in it.
     spawn_system_task: Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
     carrier: MakesCarrier
+
+    def reading_scope(self, carrier: Carrier, deadline: float) -> CancelScope:  # noqa: ARG002 (it depends on it elsewhere)
+        """Makes the scope that a session's task reads in, for as long as there is nothing to do."""
+        return self.cancel_scope(deadline=deadline)
 
     def is_cancellation(self, exc: BaseException) -> bool:
         """``exc`` is a cancellation, or a group that has one in it."""

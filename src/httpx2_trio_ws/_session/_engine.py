@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._runtime import CancelScope, Nursery, Runtime
 
 
+_NAME = f"{__name__}.Engine.run"  # as event loops call the task, but one for all
+
+
 class Engine(SendingEngine):
     """See the module's text. The session's calls are in :mod:`._session`."""
 
@@ -108,13 +111,36 @@ class Engine(SendingEngine):
 
     def start(self, nursery: Nursery) -> None:
         """Run in a nursery."""
-        nursery.start_soon(self.run)
+        nursery.start_soon(self.run, name=_NAME)
         self._send_in(nursery)
 
     async def run(self) -> None:
         """Run the session to its end. Raises its failure if that was told to nobody."""
+        keepalive = self._keepalive
         try:
-            await self._receive()
+            if keepalive is not None:
+                self._look = keepalive.next_check(self.runtime.now())
+            while not self._over:
+                # Read until it is time to look after the peer's silence. All that is waited in is one coroutine, as each
+                # more would hold a frame.
+                with self.runtime.reading_scope(self.carrier, min(self._look, self._limit)) as self._reading:
+                    cause = None
+                    try:
+                        while not self._read_all:
+                            if self._start_due:  # before anything is waited for, which may be what it writes
+                                self._start_due = False
+                                self.start_sending()
+                            await self._make_room()
+                            await self.carrier.pump(self._take)
+                    except CarrierError as exc:
+                        cause = exc.__cause__
+                    self.connection.receive_eof()
+                    self._do(self.life.eof(cause, self.runtime.now()))
+                    break
+                if self.runtime.now() >= self._limit:
+                    break
+                if keepalive is not None and not self._over:
+                    self._look = await self._see_to(keepalive)
         except BaseException as exc:
             if self.runtime.is_cancellation(exc):
                 # Who waits in a call is cancelled, too, and is not to be told of the session's end before that. asyncio's
@@ -147,32 +173,6 @@ class Engine(SendingEngine):
             # Also if we are cancelled here: then the block is being left, and a failure must not be lost on the way.
             if not life.told:
                 raise life.failure._again()
-
-    async def _receive(self) -> None:
-        """Read to the end; when the peer has been silent for long enough, stop for a moment to see to that."""
-        keepalive = self._keepalive
-        if keepalive is not None:
-            self._look = keepalive.next_check(self.runtime.now())
-        while not self._over:
-            # One coroutine with all that is waited in: each more would hold a frame.
-            with self.runtime.cancel_scope(deadline=min(self._look, self._limit)) as self._reading:
-                cause = None
-                try:
-                    while not self._read_all:
-                        if self._start_due:  # before anything is waited for, which may be what it writes
-                            self._start_due = False
-                            self._start_sending()
-                        await self._make_room()
-                        await self.carrier.pump(self._take)
-                except CarrierError as exc:
-                    cause = exc.__cause__
-                self.connection.receive_eof()
-                self._do(self.life.eof(cause, self.runtime.now()))
-                return
-            if self.runtime.now() >= self._limit:
-                return
-            if keepalive is not None and not self._over:
-                self._look = await self._see_to(keepalive)
 
     async def _see_to(self, keepalive: Keepalive) -> float:
         """The peer has been silent: ping it, or give it up. Returns when to look again."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from httpx2_trio_ws._core._frames import FrameQueue
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
@@ -46,6 +46,11 @@ class _Turn:
     came: bool = False
 
 
+class _Writer(Protocol):
+    def start_sending(self) -> None: ...  # in the send loop
+    def write_at_once(self) -> bool: ...  # what takes no waiting; true if nothing is left
+
+
 # What an outbox has until somebody waits; nothing is ever put into it.
 _NO_TURNS: OrderedDict[_Turn, None] = OrderedDict()
 
@@ -63,10 +68,9 @@ class Outbox(FrameQueue):
         "_payloads",
         "_room",
         "_runtime",
-        "_start",
         "_turns",
         "_wake",
-        "_write",
+        "_writer",
         "credit",
         "idle",
         "last_lone",
@@ -82,9 +86,7 @@ class Outbox(FrameQueue):
         self._payloads: list[bytes] = []
         self._kind = TEXT
         self._wake: Event | None = None
-        # Starts the send loop; and writes what waits without it, as far as that takes no waiting.
-        self._start: Callable[[], object] | None = None
-        self._write: Callable[[], bool] | None = None
+        self._writer: _Writer | None = None
         # Senders that wait for their turn, and senders that wait until frame number n is written.
         self._turns: OrderedDict[_Turn, None] = _NO_TURNS
         # The task whose message in parts it is now, for which all others of its would wait for ever; and what that waits for.
@@ -275,7 +277,7 @@ class Outbox(FrameQueue):
         """As :meth:`wake`, for what is not to be gathered with others: what takes no waiting is written here and now."""
         written = False
         try:
-            written = self.idle and self._write is not None and self._write()
+            written = self.idle and self._writer is not None and self._writer.write_at_once()
         finally:
             if not written:
                 self.wake()
@@ -285,8 +287,8 @@ class Outbox(FrameQueue):
         slept, self.idle = self.idle, False
         if self._wake is not None:
             self._wake.set()
-        elif slept and self._start is not None:
-            self._start()
+        elif slept and self._writer is not None:
+            self._writer.start_sending()
 
     async def wait_handed(self) -> bool:
         """Wait until what was pushed last has been handed to the transport; false if it never will be."""
@@ -325,12 +327,9 @@ class Outbox(FrameQueue):
         await self._wake.wait()
         self._wake = None
 
-    def start_with(self, start: Callable[[], object] | None, write: Callable[[], bool] | None) -> None:
-        """``start`` starts the send loop, whenever there is something to write; ``None``: not any more.
-
-        ``write`` writes what waits as far as that takes no waiting, and returns whether nothing is left.
-        """
-        self._start, self._write = start, write
+    def start_with(self, writer: _Writer | None) -> None:
+        """From now on, ``writer`` is told when there is something to write; ``None``: not any more."""
+        self._writer = writer
 
     def ends(self) -> None:
         """The send loop ends, as nothing is queued."""

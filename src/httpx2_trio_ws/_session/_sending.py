@@ -57,9 +57,9 @@ class SendingEngine:
     def _send_in(self, nursery: Nursery) -> None:
         """From here on, something may be written. The nursery stays open until :meth:`_end_sending` has returned."""
         self._nursery = nursery
-        self.outbox.start_with(self._start_sending, self._write_now)
+        self.outbox.start_with(self)
 
-    def _write_now(self) -> bool:
+    def write_at_once(self) -> bool:
         """Write what waits as far as that takes no waiting; true if nothing is left."""
         carrier, outbox = self.carrier, self.outbox
         if not carrier.writes_now:
@@ -75,7 +75,7 @@ class SendingEngine:
                 return False
         return True
 
-    def _start_sending(self) -> None:
+    def start_sending(self) -> None:
         """Something waits to be written: start the send loop, or have it started."""
         assert self._nursery is not None
         # In a callback of the loop's own, where no task runs, asyncio's task groups start nothing.
@@ -102,7 +102,7 @@ class SendingEngine:
     async def _end_sending(self) -> None:
         """Nothing more is to be written: wait until the send loop is gone, and have no other one."""
         self._over = True
-        self.outbox.start_with(None, None)
+        self.outbox.start_with(None)
         if self._sending is not None:
             self._sending.cancel()
             self._sent = self.runtime.event()
