@@ -261,7 +261,7 @@ async def scenario(runtime: Any, target: Call | None, error: type[BaseException]
     async with anyio.create_task_group() as watching:
         watching.start_soon(watch)
         async with memory_server(partial(play, end=end), capacity=1000) as client, anyio.create_task_group() as waiters:
-            session = OpenSession(partial(AsyncOpening, faulty, client, "ws://memory/", options), Session)
+            session = OpenSession(AsyncOpening, Session, faulty, client, "ws://memory/", options)
             with faults.scope:
                 try:
                     async with session as ws:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 import trio
@@ -106,7 +105,7 @@ def open_websocket(
         httpx2.TransportError: as from any request: ``ConnectError``, ``ConnectTimeout``, ``PoolTimeout`` …
         ExceptionGroup: with what left the block, and a failure of the session that no call has raised.
     """
-    return OpenSession(partial(_prepare, client, url, options), WebSocketSession)
+    return OpenSession(_prepare, WebSocketSession, client, url, options)
 
 
 @with_options

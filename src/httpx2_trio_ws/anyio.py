@@ -181,7 +181,7 @@ def open_websocket(
     On asyncio, cancelling the task that is in the block, once or more often, ends the session as cancelling its
     scope does.
     """
-    return OpenSession(partial(_prepare, client, url, options), WebSocketSession)
+    return OpenSession(_prepare, WebSocketSession, client, url, options)
 
 
 @with_options

@@ -106,6 +106,8 @@ def call_before_closing(stream: Any, function: Callable[[], object]) -> None:
 class _Closing:
     """Stands before a stream's own method, until it is called."""
 
+    __slots__ = ("_function", "_name", "_stream")
+
     def __init__(self, stream: Any, name: str, function: Callable[[], object]) -> None:
         self._stream = stream
         self._name = name

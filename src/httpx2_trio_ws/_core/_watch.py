@@ -88,9 +88,14 @@ class Watch:
                 )
 
 
+# Of sessions that tell nobody anything.
+_UNWATCHED = Watch(())
+
+
 def watched_connection(options: SessionOptions, deflate: PerMessageDeflate | None) -> tuple[Connection, Watch]:
     """A session's connection, and who tells its instruments."""
-    watch = Watch([*options.instruments, *_logs()])
+    instruments = [*options.instruments, *_logs()]
+    watch = Watch(instruments) if instruments else _UNWATCHED
     size = options.max_message_size_bytes
     if watch.sees_frames:
         received, sent = partial(watch.call, "frame_received"), partial(watch.call, "frame_sent")

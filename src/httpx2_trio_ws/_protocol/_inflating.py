@@ -12,6 +12,7 @@ nothing out; that shows.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
@@ -33,6 +34,7 @@ _NO_LAST_BYTE = 0x20
 _CUT_SHORT = "decompression failed: a message ends inside a block"
 
 
+@lru_cache  # one number for all sessions with the same limit
 def compressed_limit(limit: int) -> int:
     """How large a message of ``limit`` bytes may become when it is compressed: the most that zlib makes of one."""
     return limit + (limit >> 3) + (limit >> 6) + 64

@@ -17,6 +17,9 @@ class Verdict(enum.Enum):
     DEAD = enum.auto()
 
 
+_NEVER = -math.inf
+
+
 class Keepalive:
     """A ping after each ``interval`` of silence; a peer silent for ``timeout`` after one is dead.
 
@@ -38,7 +41,7 @@ class Keepalive:
         #: When the peer last showed that it lives. No method, as it is told of each read.
         self.heard_at = now
         # When it was last pinged; before `heard_at`, that has been answered.
-        self._pinged = -math.inf
+        self._pinged = _NEVER
         self._paused = False
         # Bytes that were on their way to the peer when it was pinged.
         self._in_flight = 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 
 import httpx2
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from httpx2_trio_ws._runtime import Nursery
 
 S = TypeVar("S", bound=Session)
+Ts = TypeVarTuple("Ts")
 
 
 async def _opened(opening: AsyncOpening, session_type: type[S]) -> S:
@@ -68,17 +68,19 @@ class OpenSession(_Guided[S]):
     Args:
         prepare: checks the arguments.
         session_type: of the session.
+        arguments: of ``prepare``.
     """
 
-    def __init__(self, prepare: Callable[[], AsyncOpening], session_type: type[S]) -> None:
+    def __init__(self, prepare: Callable[[*Ts], AsyncOpening], session_type: type[S], *arguments: *Ts) -> None:
         self._prepare = prepare
         self._session_type = session_type
+        self._arguments = arguments
         self._once = OneAtATime()
 
     async def __aenter__(self) -> S:
         self._once.enter()
         try:
-            opening = self._prepare()
+            opening = self._prepare(*self._arguments)
             session = await _opened(opening, self._session_type)
         except BaseException:
             self._once.leave()
@@ -137,9 +139,7 @@ class OpenSessionWithClient(_Guided[S]):
         try:
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(httpx2.AsyncClient())
-                session = await stack.enter_async_context(
-                    OpenSession(partial(self._prepare, client), self._session_type)
-                )
+                session = await stack.enter_async_context(OpenSession(self._prepare, self._session_type, client))
                 self._stack = stack.pop_all()
         except BaseException:
             self._once.leave()
