@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 from websockets.exceptions import InvalidState, ProtocolError
-from websockets.frames import Close
+from websockets.frames import Close, Frame, Opcode
 
 from httpx2_trio_ws._protocol import Connection, Failure
 from httpx2_trio_ws._protocol import _partial as text_module
@@ -314,6 +314,22 @@ def test_compressed_frames_sent(takeover: bool) -> None:
     [frame] = unmask(once)
     assert frame.first == FIN | RSV1 | TEXT
     assert inflater.decompress(frame.payload + b"\0\0\xff\xff") == b"over and over again"
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+def test_compressed_as_by_the_extension_itself(takeover: bool) -> None:
+    deflate = Deflate(client_takeover=takeover)
+    connection, extension = inflating(deflate=deflate), deflate.extension()
+    payloads = [b"", b"a", b"over and over again", b"over and over again", bytes(range(256)) * 20]
+    sent = [connection.encode(payload, TEXT) for payload in payloads]
+    sent += connection.encode_all(payloads, BINARY)
+    expected = [
+        Sent(FIN | RSV1 | kind, bytes(extension.encode(Frame(Opcode(kind), payload)).data))
+        for kind in (TEXT, BINARY)
+        for payload in payloads
+    ]
+    assert unmask(b"".join(sent)) == expected
+    assert connection.messages_sent == len(expected)
 
 
 def test_arguments_that_may_not_be_sent() -> None:

@@ -45,9 +45,10 @@ def new_encoder() -> Any:
 class Wire:
     """An outbox whose frames are their payloads, and what it has written."""
 
-    def __init__(self, write_now: Callable[[bytes], int] | None = None) -> None:
+    def __init__(self, write_now: Callable[[bytes], int] | None = None, *, compressed: bool = False) -> None:
         self.woken = 0
-        self.outbox = _outbox.Outbox(new_encoder(), None, write_now, self.wake, Life(5))
+        deflate: Any = SimpleNamespace() if compressed else None
+        self.outbox = _outbox.Outbox(new_encoder(), deflate, write_now, self.wake, Life(5))
         if write_now is None:
             self.outbox._last = 0.0
         self.written = b""
@@ -73,8 +74,9 @@ def _bursts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_bursts")
+@pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("seed", range(15))
-def test_a_burst_that_its_sender_writes_and_that_the_socket_takes_parts_of(seed: int) -> None:
+def test_a_burst_that_its_sender_writes_and_that_the_socket_takes_parts_of(seed: int, compressed: bool) -> None:
     """Each message is written once and in order, whole frames lie between control frames, and the rest is the reader's."""
     dice = random.Random(seed)
 
@@ -85,8 +87,9 @@ def test_a_burst_that_its_sender_writes_and_that_the_socket_takes_parts_of(seed:
         wire.written += data[:count]
         return count
 
-    wire = Wire(write_now)
+    wire = Wire(write_now, compressed=compressed)
     wire.outbox._last = 0.0
+    wire.outbox._row = _outbox.ROW
     sent = 0
     for _ in range(300):
         action = dice.random()
@@ -233,19 +236,31 @@ def test_a_message_that_was_waited_for_begins_a_burst(monkeypatch: pytest.Monkey
     assert wire.outbox.size == 7
 
 
-def test_compressed_messages_are_no_burst() -> None:
-    """Each takes longer to make than to write."""
-    written: list[bytes] = []
-    deflate: Any = SimpleNamespace()
+def test_compressed_messages_are_a_burst_once_many_have_followed_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes longer to make than the reader to look, so what has gathered is written now and then, however little it is."""
+    now, written = [1.0], list[bytes]()
+    monkeypatch.setattr(_outbox, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    wire = Wire(lambda data: written.append(data) or len(data), compressed=True)  # type: ignore[func-returns-value]
 
-    def write_now(data: bytes) -> int:
-        written.append(data)
-        return len(data)
+    def send(count: int) -> None:
+        for _ in range(count):
+            now[0] += 1e-5
+            assert wire.outbox.send(b".", text=False) is None
 
-    outbox = _outbox.Outbox(new_encoder(), deflate, write_now, lambda: None, Life(5))
-    for number in range(3):
-        assert outbox.send(b"%d" % number, text=False) is None
-    assert written == [b"0", b"1", b"2"]
+    send(_outbox.ROW + 1)
+    assert (written, wire.woken) == ([b"."] * (_outbox.ROW + 1), 0)
+    send(10)
+    assert (len(written), wire.woken) == (_outbox.ROW + 1, 1)
+    assert wire.outbox.take() is None  # the reader leaves it alone
+    send(round(_outbox.GATHER / 1e-5))
+    assert len(written) == _outbox.ROW + 2
+    assert wire.outbox.take() is None
+    assert wire.write(sys.maxsize) == wire.outbox.bytes_sent - sum(map(len, written))  # and sees to what is left
+    assert wire.outbox.take() is None
+    assert not wire.outbox.work
+    now[0] += 1
+    send(1)
+    assert (written[-1], wire.woken) == (b".", 1)
 
 
 def test_a_lone_message_that_the_socket_takes_none_of() -> None:

@@ -106,14 +106,14 @@ def call_before_closing(stream: Any, function: Callable[[], object]) -> None:
 class _Closing:
     """Stands before a stream's own method, until it is called."""
 
-    __slots__ = ("_function", "_name", "_stream")
+    __slots__ = ("function", "name", "stream")
 
     def __init__(self, stream: Any, name: str, function: Callable[[], object]) -> None:
-        self._stream = stream
-        self._name = name
-        self._function = function
+        self.stream = stream
+        self.name = name
+        self.function = function
 
     def __call__(self) -> Any:
-        delattr(self._stream, self._name)
-        self._function()
-        return getattr(self._stream, self._name)()
+        delattr(self.stream, self.name)
+        self.function()
+        return getattr(self.stream, self.name)()

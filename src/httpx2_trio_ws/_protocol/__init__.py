@@ -7,7 +7,7 @@ have to do with frames: ``_core``, ``_session``, ``_sync``, ``testing`` and the 
 """
 
 from ._checks import check_close, check_payload
-from ._connection import Connection
+from ._connection import Connection, new_encoder
 from ._control import Failure
 from ._incoming import Incoming
 from ._keepalive import Keepalive, Verdict
@@ -33,4 +33,5 @@ __all__ = [
     "Verdict",
     "check_close",
     "check_payload",
+    "new_encoder",
 ]

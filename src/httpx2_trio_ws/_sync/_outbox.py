@@ -15,12 +15,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-import zlib
 from collections import deque
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._core._watermarks import HIGH_WATER, LOW_WATER
-from httpx2_trio_ws._protocol import BINARY, TEXT, LargeFrame
+from httpx2_trio_ws._protocol import BINARY, TEXT, LargeFrame, new_encoder
 
 from ._sending_in_parts import Sender, SendingInParts
 from ._waiting import Waiter
@@ -43,9 +42,10 @@ _CONTROL = 131
 # on, the reader looks only once in so many seconds.
 WORTH_A_WRITE = BATCH - 4096
 PAUSE = 0.001
-# A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message. To compress
-# one costs more than to write it, so then there are no bursts: the reader would only get into the way.
+# A write costs some ten microseconds. Who sends more often than this pays for that, and not for a message.
 BURST = 50e-6
+# Compressed messages, of which the reader would find one at a time, are a burst only after so many, written every so often.
+ROW, GATHER = 8, PAUSE / 2
 
 
 class _LoneWrite:
@@ -118,9 +118,12 @@ class Outbox(SendingInParts):
         self._deflate = deflate
         self._encoding = False
         self._write_now = write_now
-        self._burst = BURST if deflate is None or write_now is None else 0
         self._lone: _LoneWrite | None = None
+        # When the last message was sent; after how many, and of how many that are no burst; when what that has gathered is due.
         self._last = -math.inf
+        self._row = 0
+        self._before_burst, self._gather = (0, math.inf) if deflate is None or write_now is None else (ROW, GATHER)
+        self._due = math.inf
         # A sender has written what a burst had gathered, and the reader has not looked since.
         self._goes_on = False
         # Senders that wait until their frame is written, and who waits to send control frames until those that wait are
@@ -168,9 +171,7 @@ class Outbox(SendingInParts):
         """The message's frame, to be queued at once; then ``_encoding`` is false again."""
         if self._encoding and self._deflate is not None:
             # A frame was compressed and then not sent. Later ones must not refer to what it had.
-            self._deflate.encoder = zlib.compressobj(
-                wbits=-self._deflate.local_max_window_bits, **self._deflate.compress_settings
-            )
+            self._deflate.encoder = new_encoder(self._deflate)
         self._encoding = True
         frame = self._encode(payload, TEXT if text else BINARY)
         self.messages_sent += 1
@@ -179,7 +180,8 @@ class Outbox(SendingInParts):
     def _send_one(self, payload: bytes, *, text: bool) -> Sender | None:
         """Write or queue a message; return what to wait with until it is written, if that is to be waited for."""
         now, write_now = time.monotonic(), self._write_now
-        burst = now - self._last < self._burst
+        self._row = self._row + 1 if now - self._last < BURST else 0
+        burst = self._row > self._before_burst
         self._last = now
         if write_now is not None and (not burst or len(payload) > BATCH) and self._is_idle:
             if not self._write_lone(self._lone_of(payload, text=text), write_now):
@@ -189,10 +191,12 @@ class Outbox(SendingInParts):
         frame = self._encoded(payload, text=text)
         self.add_frame(frame)
         if not self.work:
+            self._goes_on = self._before_burst > 0
+            self._due = now + self._gather
             self._ask()
         if not burst and self.size <= len(frame):
             return self._wait_written()
-        if burst and self.size >= WORTH_A_WRITE:
+        if burst and (self.size >= WORTH_A_WRITE or now >= self._due):
             self._write_gathered()
         return None
 
@@ -209,6 +213,7 @@ class Outbox(SendingInParts):
             self._write_lone(_LoneWrite(self._frames, gathered=True), self._write_now)
             self._goes_on = True
             self._last = time.monotonic()
+            self._due = self._last + self._gather
 
     def _wait_written(self) -> Sender:
         sender = Sender(b"", text=False)
