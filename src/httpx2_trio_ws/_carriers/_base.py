@@ -13,6 +13,10 @@ READ_SIZE = 65536
 # So much is read after a read that was full: the peer sends faster than we read. It is a little less than what fills a
 # queue, were each byte a character of four: so the size of what is queued need not be counted after each such read.
 LARGE_READ = 15 * READ_SIZE // 4
+# What glibc has free at the end of its heap, it gives back to the system once that is twice the largest block that was ever
+# mapped and given back; 480 KiB, were it such a read. Then the next reads and their messages are provided page by page again.
+# So a larger block comes first; no page of it is ever touched. Elsewhere, this does nothing.
+bytearray(4 * LARGE_READ)
 # One TLS record. A stream takes what it is given whole; in between, a pong may find its place between two frames.
 WRITE_SIZE = 16384
 
