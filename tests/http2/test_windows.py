@@ -160,7 +160,7 @@ def test_also_for_streams_that_are_no_more() -> None:
 
 def test_more_than_the_connections_window() -> None:
     client = Client(2, answered=True, connection_window=65535, stream_window=2**20)
-    client.connection.connection_window = 2**30  # nothing is handed back
+    client.connection._low = -1  # nothing is handed back
     events = client.receive(*[data(1, bytes(16_384))] * 4)
     assert isinstance(events[-1], Failed)
     assert str(events[-1].error) == "more data than the connection's window (FLOW_CONTROL_ERROR)"

@@ -21,14 +21,11 @@ class Calm:
         self._left = float(_AT_ONCE)
         self._since: float | None = None
 
-    def sent(self, frames: int) -> None:
-        """So many frames were sent."""
-        self._left = min(_AT_ONCE, self._left + frames * _FOR_EACH_SENT)
-
-    def passes(self, now: float) -> None:
-        """It is ``now``, in seconds."""
-        if self._since is not None:
-            self._left = min(_AT_ONCE, self._left + (now - self._since) * _A_SECOND)
+    def passes(self, now: float, sent: int) -> None:
+        """It is ``now``, in seconds, and so many frames were sent since it last was."""
+        if self._since is None:
+            self._since = now
+        self._left = min(_AT_ONCE, self._left + sent * _FOR_EACH_SENT + (now - self._since) * _A_SECOND)
         self._since = now
 
     def spend(self, frames: int = 1) -> bool:

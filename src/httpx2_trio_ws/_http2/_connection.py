@@ -8,10 +8,11 @@ from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from . import _frames as f
 from . import _settings as s
-from ._events import Broken, Data, Ended, Failed, GoAway, Headers, PingAnswered, Reset, SettingsReceived, Window
+from ._events import Failed, GoAway, Headers, PingAnswered, Reset, SettingsReceived, Window
 from ._frames import ErrorCode, HTTP2Error
 from ._headers import MalformedError, checked
-from ._sending import _MAX_HEADER_LIST, Sending
+from ._receiving import Receiving
+from ._sending import _MAX_HEADER_LIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
 _MAX_BLOCK = 131072
 # What a server makes us answer and does not read.
 _MAX_ANSWERS = 2**20
-# A change of all windows looks at each stream, if one of them is near the limit; that is this much work of others'.
-_STREAMS_PER_FRAME = 64
 
 
-class Connection(Sending):
+class Connection(Receiving):
     """The client's side of a connection that carries extended CONNECTs only.
 
     The connection's own window is handed back as data comes; a stream's as :meth:`credit` says. So a stream that
@@ -50,30 +49,17 @@ class Connection(Sending):
 
     def __init__(self, stream_window: int = 65536, connection_window: int = 2**24) -> None:
         super().__init__(stream_window, connection_window)
-        self.settings_received = False
         self.failed: HTTP2Error | None = None
         self._decoder = Decoder(max_header_list_size=_MAX_HEADER_LIST)
-        self._receivable = max(connection_window, 65535)
-        self._consumed = 0
         self._last_id = f.MAX_WINDOW
-        # The smallest `sent` that any stream may have: the nearest that a window is to its limit.
-        self._least_sent = 0
-        #: The last bytes received have opened some window, a stream's or the connection's.
-        self.window_opened = False
-        self._events: list[Event] = []
-        # Those of the events that are data: a stream has one of them at most, whatever frames it came in.
-        self._data_of: dict[Stream, Data] = {}
-        self._buffer = bytearray()
-        self._needed = 0
-        # A header block that goes on: its stream, whether that ends with it, and what has come.
-        self._block: tuple[int, bool, bytearray] | None = None
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take what was read, at ``now`` in seconds of any clock; tell what happened, in order."""
         if self.failed is not None:
             return []
         self.window_opened = False
-        self._calm.passes(now)
+        self._calm.passes(now, self._frames_sent)
+        self._frames_sent = 0
         try:
             self._take(data)
         except HTTP2Error as exc:
@@ -90,105 +76,7 @@ class Connection(Sending):
         if self._answers > _MAX_ANSWERS:
             raise HTTP2Error(ErrorCode.ENHANCE_YOUR_CALM, "a server that asks for answers and does not read them")
 
-    def _parse(self, data: bytes) -> None:
-        buffer, pos = self._buffer, 0
-        while buffer:
-            # The frame that has begun is put together, and no other: they are taken from where they lie.
-            end = pos + self._needed - len(buffer)
-            buffer += data[pos:end]
-            if end > len(data):
-                return
-            pos, frame = end, bytes(buffer)
-            buffer.clear()
-            self._frames(frame, 0)
-        self._frames(data, pos)
-
-    def _frames(self, data: bytes, pos: int) -> None:
-        """Act on the frames from a position on, and keep what is left."""
-        end, view = len(data), memoryview(data)
-        is_quick = self.settings_received and self._block is None
-        while True:
-            start = pos + f.HEADER_SIZE
-            self._needed = f.HEADER_SIZE
-            if start > end:
-                break
-            high, low, kind, flags, stream_id = f.HEADER.unpack_from(data, pos)
-            length = high << 8 | low
-            if length > f.MAX_FRAME_SIZE:
-                if not self.settings_received:
-                    self._refuse_start(kind, flags)
-                raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
-            if start + length > end:
-                self._needed += length
-                break
-            stream_id &= f.MAX_WINDOW
-            pos = start + length
-            # These two are nearly all that come. All others, and these where they may not come, go the long way.
-            if kind == f.DATA and is_quick:
-                self._data(stream_id, flags, view[start:pos])
-            elif kind == f.WINDOW_UPDATE and is_quick:
-                self._window_update(flags, stream_id, view[start:pos])
-            else:
-                self._other(kind, flags, stream_id, data[start:pos])
-                is_quick = self.settings_received and self._block is None
-        if pos < end:
-            self._buffer += view[pos:]
-
-    def _refuse_start(self, kind: int, flags: int) -> None:
-        """The server's connection preface is SETTINGS (RFC 9113 §3.4)."""
-        if kind != f.SETTINGS or flags & f.ACK:
-            raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "what the server sent does not begin as HTTP/2 does")
-
     # -- frames --------------------------------------------------------------------------------
-
-    def _data(self, stream_id: int, flags: int, payload: memoryview) -> None:
-        length = len(payload)
-        self._receivable -= length
-        self._consumed += length
-        if self._receivable < 0 or self._consumed * 2 >= self.connection_window:
-            self._hand_back()
-        if flags & f.PADDED:
-            payload = f.unpadded(payload)
-        if not payload:
-            self._spend()
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            self._check_known(stream_id, "DATA")
-            return
-        stream.receivable -= length
-        if stream.receivable < 0 or stream.ended or not stream.answered:
-            self._refuse_data(stream)
-            return
-        if flags & f.PADDED:
-            self.credit(stream, length - len(payload))
-        if payload:
-            self._add(stream, payload)
-        if flags & f.END_STREAM:
-            self._end(stream)
-
-    def _refuse_data(self, stream: Stream) -> None:
-        if stream.receivable < 0:
-            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR, "more data than the stream's window")
-        elif stream.ended:
-            self._break(stream, ErrorCode.STREAM_CLOSED, "data after END_STREAM")
-        else:
-            self._break(stream, ErrorCode.PROTOCOL_ERROR, "data before an answer")
-
-    def _add(self, stream: Stream, payload: memoryview) -> None:
-        event = self._data_of.get(stream)
-        if event is None:
-            event = self._data_of[stream] = Data(stream, [payload])
-            self._events.append(event)
-        else:
-            event.parts.append(payload)
-
-    def _hand_back(self) -> None:
-        """Whatever counts against the connection's window is handed back at once."""
-        if self._receivable < 0:
-            raise HTTP2Error(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
-        self._write(f.WINDOW_UPDATE, 0, 0, self._consumed.to_bytes(4, "big"))
-        self._receivable += self._consumed
-        self._consumed = 0
 
     def _other(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if not self.settings_received:
@@ -289,14 +177,6 @@ class Connection(Sending):
             self.window_opened = True
             self._events.append(Window(None))
 
-    def _check_windows(self) -> None:
-        """No stream's window is above the limit (RFC 9113 §6.9.2). It looks at each stream only if one might be."""
-        if self._initial_window - self._least_sent > f.MAX_WINDOW:
-            self._spend(len(self.streams) // _STREAMS_PER_FRAME)
-            self._least_sent = min([0, *(stream.sent for stream in self.streams.values())])
-            if self._initial_window - self._least_sent > f.MAX_WINDOW:
-                raise HTTP2Error(ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-
     def _push_promise(self, flags: int, stream_id: int, payload: bytes) -> None:  # noqa: ARG002 (as all handlers)
         raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, though push is disabled")
 
@@ -322,59 +202,6 @@ class Connection(Sending):
             self._forget(stream)
         code = int.from_bytes(payload[4:8], "big")
         self._events.append(GoAway(self._last_id, code, payload[8:], unprocessed))
-
-    def _window_update(self, flags: int, stream_id: int, payload: memoryview) -> None:  # noqa: ARG002 (as all handlers)
-        self._spend()
-        if len(payload) != 4:
-            raise HTTP2Error(ErrorCode.FRAME_SIZE_ERROR, "a WINDOW_UPDATE frame of a size that none has")
-        more = int.from_bytes(payload, "big") & f.MAX_WINDOW
-        self.window_opened = True
-        stream = self.streams.get(stream_id)
-        if stream is not None:
-            self._open_window(stream, more)
-        elif stream_id:
-            self._check_known(stream_id, "WINDOW_UPDATE")
-        else:
-            self._window += more
-            if not more:
-                raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE by nothing")
-            if self._window > f.MAX_WINDOW:
-                raise HTTP2Error(ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-
-    def _open_window(self, stream: Stream, more: int) -> None:
-        initial, sent = self._initial_window, stream.sent
-        stream.sent = sent - more
-        self._least_sent = min(self._least_sent, stream.sent)
-        if not more:
-            self._break(stream, ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE by nothing")
-        elif initial - stream.sent > f.MAX_WINDOW:
-            self._break(stream, ErrorCode.FLOW_CONTROL_ERROR, "a window above 2^31-1")
-        elif sent >= initial:  # else nobody waits for it, and servers say this with each frame that they read
-            self._events.append(Window(stream))
-
-    # -- what they have in common --------------------------------------------------------------
-
-    def _check_known(self, stream_id: int, name: str) -> None:
-        """A stream that is not there was there once.
-
-        Raises:
-            HTTP2Error: it never was (RFC 9113 §5.1, idle), or could not be.
-        """
-        if not stream_id & 1 or stream_id >= self._next_id:
-            raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, f"{name} on stream {stream_id}, which was never opened")
-
-    def _spend(self, frames: int = 1) -> None:
-        if not self._calm.spend(frames):
-            raise HTTP2Error(ErrorCode.ENHANCE_YOUR_CALM, "a flood of frames that carry no data")
-
-    def _end(self, stream: Stream) -> None:
-        stream.ended = True
-        self._events.append(Ended(stream))
-
-    def _break(self, stream: Stream, code: ErrorCode, text: str) -> None:
-        self.reset(stream, code)
-        self._events.append(Broken(stream, text))
-
 
 # DATA and WINDOW_UPDATE have no handler: where they may come, they go the quick way.
 _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Headers(NamedTuple):
     ended: bool
 
 
-class Data(NamedTuple):
+@dataclass(slots=True)  # to make a tuple with names takes twice as long, and of these there are many
+class Data:
     """Bytes of a stream, as many as were received at a time. :meth:`Connection.credit` hands their part of the window back.
 
     Attributes:
@@ -32,12 +34,13 @@ class Data(NamedTuple):
     """
 
     stream: Stream
-    parts: list[bytes | memoryview]
+    parts: list[bytes]
 
     @property
     def data(self) -> bytes:
         """All of them."""
-        return b"".join(self.parts)
+        parts = self.parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Ended(NamedTuple):

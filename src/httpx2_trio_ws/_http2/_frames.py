@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import TypeVar
-
-_Bytes = TypeVar("_Bytes", bytes, memoryview)
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # §3.4
 
@@ -75,7 +72,7 @@ def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     return HEADER.pack(length >> 8, length & 255, kind, flags, stream_id) + payload
 
 
-def unpadded(payload: _Bytes) -> _Bytes:
+def unpadded(payload: bytes) -> bytes:
     """What a padded frame carries (§6.1)."""
     if not payload or payload[0] >= len(payload):
         raise HTTP2Error(ErrorCode.PROTOCOL_ERROR, "padding that is longer than its frame")

@@ -30,6 +30,8 @@ _SLACK = 1024
 # Less than this of longer data is not sent as the connection's window has no more: many would send ever less, and a frame
 # costs as much with little in it as with much.
 _WORTH = 2048
+# No frame is too small for it.
+_LITTLE = f.MAX_FRAME_SIZE
 
 
 class Sending:
@@ -37,7 +39,6 @@ class Sending:
 
     def __init__(self, stream_window: int, connection_window: int) -> None:
         self.stream_window = stream_window
-        self.connection_window = connection_window
         #: Streams that are open, by their ids.
         self.streams: dict[int, Stream] = {}
         self.max_concurrent_streams = 2**31
@@ -49,6 +50,8 @@ class Sending:
         self._initial_window = 65535
         self._window = 65535
         self._calm = Calm()
+        # Since it was told of them last.
+        self._frames_sent = 0
         settings = {s.ENABLE_PUSH: 0, s.INITIAL_WINDOW_SIZE: stream_window, s.MAX_HEADER_LIST_SIZE: _MAX_HEADER_LIST}
         self._output = bytearray(f.PREFACE + f.frame(f.SETTINGS, 0, 0, s.written(settings)))
         self._answers = 0
@@ -98,7 +101,7 @@ class Sending:
         for at in range(0, len(block), size):
             self._write(kind, f.END_HEADERS if at + size >= len(block) else 0, stream.id, block[at : at + size])
             kind = f.CONTINUATION
-        self._calm.sent(1)
+        self._frames_sent += 1
         return stream
 
     def room(self, stream: Stream) -> int:
@@ -118,24 +121,28 @@ class Sending:
         """Send as much as there is :meth:`room` for; return how much that was."""
         if stream.forgotten:
             return 0
-        count, room = len(data), self.room(stream)
-        if count > room:
-            if room <= 0 or (room < min(count, _WORTH) and room < self._initial_window - stream.sent):
-                return 0
-            count = room
-        stream.sent += count
+        count, sent, output = len(data), stream.sent, self._output
+        # Little data has room nearly always. To find out how much there is takes longer than to send it.
+        is_little = count <= _LITTLE and 0 <= sent <= self._initial_window - count and 2 * count <= self._window - sent
+        if not is_little or len(output) > HIGH_OUTPUT:
+            room = self.room(stream)
+            if count > room:
+                if room <= 0 or (room < min(count, _WORTH) and room < self._initial_window - sent):
+                    return 0
+                count = room
+        stream.sent = sent + count
         self._window -= count
-        output, size = self._output, self._max_frame_size
+        size = self._max_frame_size
         if count <= size:
             output += f.HEADER.pack(count >> 8, count & 255, f.DATA, 0, stream.id)
             output += data if count == len(data) else data[:count]
-            self._calm.sent(1)
+            self._frames_sent += 1
             return count
         for at in range(0, count, size):
             length = min(size, count - at)
             output += f.HEADER.pack(length >> 8, length & 255, f.DATA, 0, stream.id)
             output += data[at : at + length]
-        self._calm.sent((count - 1) // size + 1)
+            self._frames_sent += 1
         return count
 
     def credit(self, stream: Stream, count: int) -> bool:
@@ -160,7 +167,7 @@ class Sending:
     def ping(self, payload: bytes) -> None:
         """Send a PING with eight bytes of payload."""
         self._write(f.PING, 0, 0, payload)
-        self._calm.sent(1)
+        self._frames_sent += 1
 
     def goaway(self, code: f.ErrorCode, debug: bytes = b"") -> None:
         """Tell the server that the connection ends. It has opened no stream that could have been processed."""

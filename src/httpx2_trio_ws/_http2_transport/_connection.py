@@ -207,8 +207,8 @@ class Connection:
         self._writer.is_held = True
         try:
             for event in self._http2.receive_data(bytes(data), now):
-                if isinstance(event, h.Data):
-                    event.stream.owner.on_data(event)
+                if type(event) is h.Data:
+                    event.stream.owner.on_data(event.data)
                 elif isinstance(event, h.Window):
                     self.turns.window_opened(event.stream)
                 else:

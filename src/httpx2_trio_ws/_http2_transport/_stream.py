@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import httpcore2
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from httpx2_trio_ws._carriers import Carrier
-    from httpx2_trio_ws._http2 import Data, Headers, Stream
+    from httpx2_trio_ws._http2 import Headers, Stream
     from httpx2_trio_ws._runtime import Event, Runtime
 
     from ._turns import Turns
@@ -104,11 +104,10 @@ class HTTP2Stream:
 
     # -- for the connection's reader -----------------------------------------------------------
 
-    def on_data(self, event: Data) -> None:
+    def on_data(self, data: bytes) -> None:
         """Bytes came."""
         if self._closed:
             return
-        data = event.data
         if self._take is None:
             self._buffer += data
             self._notify()
@@ -119,7 +118,10 @@ class HTTP2Stream:
             self._failed_in_take = exc
             keeps_on = False
         if keeps_on:
-            self._connection.credit(self.http2, len(data))
+            stream = self.http2
+            stream.consumed += len(data)
+            if stream.consumed * 2 >= stream.window:
+                self._connection.credit(stream, 0)
         else:
             self._owed = len(data)
             self._take = None
@@ -244,8 +246,10 @@ class HTTP2Stream:
         Raises:
             CarrierError: from what ended the stream.
         """
-        self._check_open()
-        return self._connection.send(self.http2, data)
+        stream = self.http2
+        if stream.forgotten or self._closed or self._error is not None:
+            self._refuse()
+        return self._connection.send(stream, data)
 
     async def send_in_turn(self, data: bytes | memoryview) -> int:
         """Wait for room, and write what there is room for, or more; return how much that was.
@@ -254,14 +258,13 @@ class HTTP2Stream:
             CarrierError: from what ended the stream.
         """
         written = await self._connection.turns.write(self.http2, data)
-        if not written:
-            self._check_open()
+        if not written and (self._error is not None or self._closed or self.http2.forgotten):
+            self._refuse()
         return written
 
-    def _check_open(self) -> None:
-        if self._error is not None or self._closed or self.http2.forgotten:
-            error = self._error or ConnectionAbortedError("the stream was closed")
-            raise CarrierError("writing to the connection failed") from error
+    def _refuse(self) -> NoReturn:
+        error = self._error or ConnectionAbortedError("the stream was closed")
+        raise CarrierError("writing to the connection failed") from error
 
     def reset(self) -> None:
         """Have the server forget the stream, if it has not yet. Idempotent."""
