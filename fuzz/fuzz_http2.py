@@ -188,7 +188,7 @@ def run(scenario: Scenario, connection_type: type[Connection] = Connection) -> O
                     connection.credit(event.stream, len(event.data))
         told += _told(events)
         assert len(connection._buffer) <= _MOST_KEPT
-        assert len(connection._output) <= _MOST_OUTPUT
+        assert connection.output_size <= _MOST_OUTPUT
     if not scenario.credit:
         assert all(count <= _WINDOW for count in received.values())
     assert connection.failed is None or told[-1] == ("failed", connection.failed.code, connection.failed.text)

@@ -95,7 +95,7 @@ def test_what_must_be_written_to_its_end_is() -> None:
 
 def test_the_rest_of_a_frame_is_no_frame_to_be_put_back() -> None:
     queue = Queue()
-    queue.add_rest(memoryview(b"rest"))
+    queue.add_rest(b"rest")
     assert not queue.between_frames
     queue.add_control(b"P")
     assert queue.write_all() == b"restP"

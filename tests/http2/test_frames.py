@@ -359,7 +359,7 @@ def test_greeting() -> None:
     sent, opened = frames(output[24:])
     assert sent == (SETTINGS, 0, 0, bytes.fromhex("0002 00000000 0004 000186a0 0006 00010000"))
     assert opened == (WINDOW, 0, 0, (70_000 - 65535).to_bytes(4, "big"))
-    assert not connection.has_output
+    assert not connection.output_size
     assert len(frames(bytes(Connection(connection_window=65535).take_output())[24:])) == 1
 
 

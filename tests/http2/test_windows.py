@@ -273,7 +273,7 @@ def test_a_server_that_asks_for_answers_and_reads_none() -> None:
     for _ in range(70):
         client.now += 1
         client.receive(frame(PING, 0, 0, bytes(8)) * 900)
-        assert len(client.connection._output) < 2**20 + 20_000
+        assert client.connection.output_size < 2**20 + 20_000
     assert client.connection.failed is not None
     assert client.connection.failed.code is ErrorCode.ENHANCE_YOUR_CALM
 
@@ -283,7 +283,7 @@ def test_what_we_open_does_not_count_as_answers() -> None:
     client.receive(settings((3, 2**31 - 1)))
     for number in range(4000):
         client.connection.open_stream([(b":path", b"/%d" % number + b"x" * 400)], None)
-    assert len(client.connection._output) > 2**20
+    assert client.connection.output_size > 2**20
     client.receive(frame(PING, 0, 0, bytes(8)))
     assert client.connection.failed is None
 

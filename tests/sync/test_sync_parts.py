@@ -279,7 +279,7 @@ def test_a_lone_message_that_the_socket_takes_none_of() -> None:
 def test_what_is_left_of_a_frame_is_queued_once_however_often_that_is_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def interrupted(outbox: _outbox.Outbox, rest: memoryview) -> None:
+    def interrupted(outbox: _outbox.Outbox, rest: bytes) -> None:
         FrameQueue.add_rest(outbox, rest)
         raise KeyboardInterrupt
 

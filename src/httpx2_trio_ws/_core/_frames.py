@@ -99,10 +99,10 @@ class FrameQueue:
         self._frames.append(frame)
         self.size += len(frame)
 
-    def add_rest(self, rest: memoryview) -> None:
+    def add_rest(self, rest: bytes) -> None:
         """The rest of a frame, of which a part has been written. Only while nothing is on the wire."""
-        self._wire = rest
-        self._batch.append(bytes(rest))
+        self._wire = memoryview(rest)
+        self._batch.append(rest)
         self._is_rest = True
         self.size += len(rest)
 

@@ -70,9 +70,9 @@ class Connection(Receiving):
         return events
 
     def _take(self, data: bytes) -> None:
-        output = len(self._output)
+        before = self.output_size
         self._parse(data)
-        self._answers += len(self._output) - output
+        self._answers += self.output_size - before
         if self._answers > _MAX_ANSWERS:
             raise HTTP2Error(ErrorCode.ENHANCE_YOUR_CALM, "a server that asks for answers and does not read them")
 
@@ -202,6 +202,7 @@ class Connection(Receiving):
             self._forget(stream)
         code = int.from_bytes(payload[4:8], "big")
         self._events.append(GoAway(self._last_id, code, payload[8:], unprocessed))
+
 
 # DATA and WINDOW_UPDATE have no handler: where they may come, they go the quick way.
 _HANDLERS: dict[int, Callable[[Connection, int, int, bytes], None]] = {

@@ -66,7 +66,7 @@ class Receiving(Sending):
         One loop for nearly all that comes, DATA and WINDOW_UPDATE as they mostly are, not split into functions: to call one
         would cost as much as what it does. What is unusual about them, and all others, have functions.
         """
-        end, unpack, streams, data_of = len(data), f.HEADER.unpack_from, self.streams, self._data_of
+        end, unpack, streams = len(data), f.HEADER.unpack_from, self.streams
         is_quick = self.settings_received and self._block is None
         updates = 0
         while True:
@@ -85,33 +85,34 @@ class Receiving(Sending):
                 break
             stream_id &= MAX_WINDOW
             pos = start + length
-            if not is_quick or kind not in (DATA, WINDOW_UPDATE):
-                self._other(kind, flags, stream_id, data[start:pos])
-                is_quick = self.settings_received and self._block is None
-                continue
-            stream = streams.get(stream_id)
-            if kind == DATA:
+            if is_quick and kind == DATA:
+                stream = streams.get(stream_id)
                 self._receivable -= length
                 if self._receivable <= self._low:
                     self._hand_back()
-                if stream is None or flags or not 0 < length <= stream.receivable or stream.ended or not stream.answered:
+                if (
+                    stream is None
+                    or flags
+                    or not 0 < length <= stream.receivable
+                    or stream.ended
+                    or not stream.answered
+                ):
                     self._unusual_data(stream_id, stream, flags, data[start:pos])
-                    continue
-                stream.receivable -= length
-                event = data_of.get(stream)
-                if event is None:
-                    self._add(stream, data[start:pos])
                 else:
-                    event.parts.append(data[start:pos])
-                continue
-            updates += 1
-            more = int.from_bytes(data[start:pos])
-            if stream is None or length != 4 or not 0 < more <= stream.sent:
-                self._unusual_window(stream_id, stream, data[start:pos])
-                continue
-            if stream.sent >= self._initial_window:  # else nobody waits for it, and servers say this with each frame they read
-                self._events.append(Window(stream))
-            stream.sent -= more
+                    stream.receivable -= length
+                    self._add(stream, data[start:pos])
+            elif is_quick and kind == WINDOW_UPDATE:
+                stream, more = streams.get(stream_id), int.from_bytes(data[start:pos])
+                updates += 1
+                if stream is None or length != 4 or not 0 < more <= stream.sent:
+                    self._unusual_window(stream_id, stream, data[start:pos])
+                else:
+                    if stream.sent >= self._initial_window:  # else nobody waits, and servers say this for each frame
+                        self._events.append(Window(stream))
+                    stream.sent -= more
+            else:
+                self._other(kind, flags, stream_id, data[start:pos])
+                is_quick = self.settings_received and self._block is None
         if pos < end:
             self._buffer += memoryview(data)[pos:]
         if updates:

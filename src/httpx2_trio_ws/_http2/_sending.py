@@ -53,25 +53,25 @@ class Sending:
         # Since it was told of them last.
         self._frames_sent = 0
         settings = {s.ENABLE_PUSH: 0, s.INITIAL_WINDOW_SIZE: stream_window, s.MAX_HEADER_LIST_SIZE: _MAX_HEADER_LIST}
-        self._output = bytearray(f.PREFACE + f.frame(f.SETTINGS, 0, 0, s.written(settings)))
+        #: So many bytes wait to be written.
+        self.output_size = 0
+        # They are copied when they are taken, all at once, and not before.
+        self._output: list[bytes | memoryview] = []
+        self._add_output(f.PREFACE)
+        self._write(f.SETTINGS, 0, 0, s.written(settings))
         self._answers = 0
         if connection_window > self._window:
             self._write(f.WINDOW_UPDATE, 0, 0, (connection_window - 65535).to_bytes(4, "big"))
 
     @property
-    def has_output(self) -> bool:
-        """There is something to write."""
-        return bool(self._output)
-
-    @property
     def is_backed_up(self) -> bool:
         """So much waits to be written that :meth:`send` takes nothing."""
-        return len(self._output) > HIGH_OUTPUT
+        return self.output_size > HIGH_OUTPUT
 
     @property
     def is_blocked(self) -> bool:
         """No stream can send anything now."""
-        return self._window <= 0 or len(self._output) > HIGH_OUTPUT
+        return self._window <= 0 or self.output_size > HIGH_OUTPUT
 
     @property
     def longest(self) -> int:
@@ -82,9 +82,11 @@ class Sending:
         """The stream's own window has nothing left."""
         return self._initial_window <= stream.sent
 
-    def take_output(self) -> bytearray:
-        """What is to be written now; the caller's from now on."""
-        output, self._output = self._output, bytearray()
+    def take_output(self) -> bytes:
+        """What is to be written now."""
+        output = b"".join(self._output)
+        self._output.clear()
+        self.output_size = 0
         self._answers = 0
         return output
 
@@ -110,7 +112,7 @@ class Sending:
         With others beside it, a stream leaves them half of what is left of the connection's window. Some servers give the
         connection no more than one stream: one that they have stopped reading would hold all of it.
         """
-        if len(self._output) > HIGH_OUTPUT:
+        if self.output_size > HIGH_OUTPUT:
             return 0
         room = min(self._initial_window - stream.sent, self._window, _TURN)
         if len(self.streams) > 1:
@@ -118,13 +120,18 @@ class Sending:
         return room
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
-        """Send as much as there is :meth:`room` for; return how much that was."""
+        """Send as much as there is :meth:`room` for; return how much that was.
+
+        Args:
+            stream: on which.
+            data: it may not change before it has been taken.
+        """
         if stream.forgotten:
             return 0
-        count, sent, output = len(data), stream.sent, self._output
+        count, sent = len(data), stream.sent
         # Little data has room nearly always. To find out how much there is takes longer than to send it.
         is_little = count <= _LITTLE and 0 <= sent <= self._initial_window - count and 2 * count <= self._window - sent
-        if not is_little or len(output) > HIGH_OUTPUT:
+        if not is_little or self.output_size > HIGH_OUTPUT:
             room = self.room(stream)
             if count > room:
                 if room <= 0 or (room < min(count, _WORTH) and room < self._initial_window - sent):
@@ -132,16 +139,18 @@ class Sending:
                 count = room
         stream.sent = sent + count
         self._window -= count
-        size = self._max_frame_size
+        output, size, pack = self._output, self._max_frame_size, f.HEADER.pack
         if count <= size:
-            output += f.HEADER.pack(count >> 8, count & 255, f.DATA, 0, stream.id)
-            output += data if count == len(data) else data[:count]
+            output.append(pack(count >> 8, count & 255, f.DATA, 0, stream.id))
+            output.append(data if count == len(data) else data[:count])
+            self.output_size += f.HEADER_SIZE + count
             self._frames_sent += 1
             return count
+        view = memoryview(data)
         for at in range(0, count, size):
-            length = min(size, count - at)
-            output += f.HEADER.pack(length >> 8, length & 255, f.DATA, 0, stream.id)
-            output += data[at : at + length]
+            part = view[at : min(at + size, count)]
+            output += (pack(len(part) >> 8, len(part) & 255, f.DATA, 0, stream.id), part)
+            self.output_size += f.HEADER_SIZE + len(part)
             self._frames_sent += 1
         return count
 
@@ -178,7 +187,11 @@ class Sending:
         return self.streams.pop(stream.id, None) is not None
 
     def _write(self, kind: int, flags: int, stream_id: int, payload: bytes = b"") -> None:
-        self._output += f.frame(kind, flags, stream_id, payload)
+        self._add_output(f.frame(kind, flags, stream_id, payload))
+
+    def _add_output(self, data: bytes) -> None:
+        self._output.append(data)
+        self.output_size += len(data)
 
     def _apply(self, settings: dict[int, int]) -> None:
         """Use what the server has set.

@@ -60,7 +60,7 @@ class Writer:
         """Write until :meth:`end`, and all that was filled in before; or until nothing can be written."""
         runtime, http2, carrier = self._runtime, self._http2, self._carrier
         while True:
-            if not (self._rest or http2.has_output):
+            if not (self._rest or http2.output_size):
                 if self._is_ending:
                     return
                 self._wake = runtime.event()
@@ -78,7 +78,7 @@ class Writer:
 
     def flush(self) -> None:
         """Write what goes without waiting. The rest is the task's."""
-        if self._http2.has_output and not (self._rest or self._is_broken) and self._carrier.writes_now:
+        if self._http2.output_size and not (self._rest or self._is_broken) and self._carrier.writes_now:
             output = memoryview(self._http2.take_output())
             try:
                 self._rest = output[self._carrier.write_now(output) :]
@@ -87,7 +87,7 @@ class Writer:
                 self._on_failure(exc)
                 return
             self._has_written()
-        if self._rest or self._http2.has_output:
+        if self._rest or self._http2.output_size:
             self._wake.set()
 
     def _has_written(self) -> None:
@@ -100,7 +100,7 @@ class Writer:
             return
         if self._http2.is_backed_up:
             self.flush()
-        elif not self._wake.is_set() and self._http2.has_output:
+        elif not self._wake.is_set() and self._http2.output_size:
             if self._runtime.now() - self._wrote_at >= _BURST:
                 self.flush()
             else:

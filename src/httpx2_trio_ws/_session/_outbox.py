@@ -129,7 +129,7 @@ class Outbox(FrameQueue):
             if count < len(part):
                 rest = part[count:] if large is None else large.rest(written)
                 if written:
-                    self.add_rest(memoryview(rest))
+                    self.add_rest(rest)
                 else:
                     self.add_frame(rest)
                 self.wake()

@@ -257,7 +257,7 @@ class Outbox(SendingInParts):
         self._batch.clear()
         self._wire = None
         if rest:
-            self.add_rest(memoryview(rest))
+            self.add_rest(rest)
         if rest or frames:
             self._ask()
 
