@@ -100,6 +100,29 @@ async def test_what_a_session_has_taken_and_not_used_is_not_handed_back(tls: Con
         assert stream.http2.receivable > 32_768
 
 
+async def test_what_a_session_takes_is_handed_back_though_nobody_receives(tls: Contexts) -> None:
+    """Its queue has room."""
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        stream = await peer.accept()
+        await peer.accept()
+        for _ in range(5):
+            await peer.send(data(stream, text("x" * 10_000)))
+        await peer.wait_end()
+
+    async with (
+        scripted(script, tls[0]) as server,
+        client_of(tls[1]) as client,
+        open_websocket(client, server.url, close_timeout_seconds=0.1) as ws,
+        open_websocket(client, server.url, close_timeout_seconds=0.1),
+    ):
+        stream = ws._engine.carrier._stream  # type: ignore[attr-defined]
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert ws.statistics().queued_messages == 5
+        assert stream.http2.receivable > 65_536 - 50_000
+
+
 @pytest.mark.parametrize("of_a_stream", [65535, 2**20])
 async def test_beside_a_session_whose_peer_does_not_receive(tls: Contexts, of_a_stream: int) -> None:
     """With a connection's window that is no larger than a stream's, too."""
