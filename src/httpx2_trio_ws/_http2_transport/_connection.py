@@ -63,7 +63,8 @@ class Connection:
         get_extra_info: Callable[[str], Any],
         on_change: Callable[[Connection], None],
     ) -> None:
-        now = runtime.now()
+        self._now = runtime.clock()
+        now = self._now()
         self.runtime = runtime
         self.origin = origin
         self.get_extra_info = get_extra_info
@@ -89,6 +90,7 @@ class Connection:
         self._scope = runtime.cancel_scope()
         self._leaving = Leaving(runtime, self.reset)
         self._tasks: Nursery
+        self._read_all = False
         self._closing = False
         self._ending = False
         self._goodbye = ""
@@ -154,7 +156,8 @@ class Connection:
 
     async def _read_loop(self) -> None:
         try:
-            await self._carrier.pump(self._take)
+            while not self._read_all and self.error is None:
+                await self._carrier.pump(self._take)
         except CarrierError as exc:
             self._fail(httpcore2.ReadError(f"the HTTP/2 connection was lost: {_cause(exc)}{self._goodbye}"))
         else:
@@ -200,8 +203,9 @@ class Connection:
 
     def _take(self, data: bytes | memoryview) -> bool:
         if not data or self.error is not None:  # the streams have been told; they are told nothing more
+            self._read_all = True
             return False
-        now = self.runtime.now()
+        now = self._now()
         if self._keepalive is not None:
             self._keepalive.heard_at = now
         self._writer.is_held = True
