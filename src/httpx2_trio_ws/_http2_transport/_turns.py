@@ -41,6 +41,7 @@ class Turns:
 
     def __init__(self, runtime: Runtime, http2: Connection) -> None:
         self._runtime = runtime
+        self._now = runtime.clock()
         self._http2 = http2
         self._waiting: dict[_Turn, None] = {}
         self._used_up: dict[Stream, _Turn] = {}
@@ -50,7 +51,7 @@ class Turns:
 
         If it is cancelled, some may have been written.
         """
-        turn = _Turn(stream, data, self._runtime.event(), self._runtime.now())
+        turn = _Turn(stream, data, self._runtime.event(), self._now())
         self._queue(turn)
         try:
             await turn.event.wait()
@@ -68,6 +69,8 @@ class Turns:
     def serve(self) -> None:
         """There may be room: write for those that can use it, in their order."""
         http2 = self._http2
+        if not self._waiting or http2.is_blocked:
+            return
         for turn in tuple(self._waiting):
             if http2.is_blocked:
                 return
@@ -79,7 +82,7 @@ class Turns:
             del self._waiting[turn]
             turn.written += written
             turn.rest = turn.rest[written:]
-            if turn.rest and self._runtime.now() < turn.began + _SLEEPS:
+            if turn.rest and self._now() < turn.began + _SLEEPS:
                 self._queue(turn)
             else:
                 turn.event.set()

@@ -47,6 +47,7 @@ class Writer:
         self._http2 = http2
         self._turns = turns
         self._on_failure = on_failure
+        self._now = runtime.clock()
         self._wake = runtime.event()
         # What the task has begun to write, while that waits.
         self._rest = memoryview(b"")
@@ -91,7 +92,7 @@ class Writer:
             self._wake.set()
 
     def _has_written(self) -> None:
-        self._wrote_at = self._runtime.now()
+        self._wrote_at = self._now()
         self._turns.serve()
 
     def kick(self) -> None:
@@ -101,7 +102,7 @@ class Writer:
         if self._http2.is_backed_up:
             self.flush()
         elif not self._wake.is_set() and self._http2.output_size:
-            if self._runtime.now() - self._wrote_at >= _BURST:
+            if self._now() - self._wrote_at >= _BURST:
                 self.flush()
             else:
                 self._wake.set()
