@@ -99,6 +99,7 @@ TARGETS = [
     *_faster("burst-125-text", "wall_us", native=25, websockets=18, aiohttp=4, picows=2.5),
     *_faster("echo-125", "cpu_us", native=3, websockets=1.6, aiohttp=1.0),
     Target("echo-125", "cpu_us", "bare-trio", 1.6, at_least=False, inverse=True),
+    Target("echo-125-later", "cpu_us", "bare-trio", 1.0, at_least=False, inverse=True),
     *_faster("echo-1m", "wall_us", native=2.7, websockets=1.5, aiohttp=1.4, picows=0.6),
     Target("sessions", "memory", NATIVE, 0.5, at_least=False, inverse=True),
     Target("sessions", "memory", WEBSOCKETS, 0.6, at_least=False, inverse=True),

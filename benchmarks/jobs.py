@@ -40,6 +40,8 @@ class Job:
     """So many sessions share an httpx2 client; 0: all of them. For ours on trio."""
     fragments: int = 1
     """Frames per message that the server sends."""
+    delay_ms: int = 0
+    """Milliseconds that the server waits before it answers each message of an echo."""
     queue_size: int = 0
     """A ``queue_size`` for our session; 0 is its default."""
     verify: bool = False

@@ -9,6 +9,7 @@ from .jobs import KIB, MIB, Job
 
 SECONDS = 0.15  # a measurement, about
 SESSIONS = 1000
+LATER = 2  # milliseconds that pass before an answer, as over a network: everybody has to wait
 SLOW = 16 * KIB  # messages for the slow consumer: 64 MiB
 
 
@@ -38,6 +39,8 @@ def _workloads() -> dict[str, Workload]:
                 name = f"{kind}-{short}-{'text' if text else 'binary'}"
                 made[name] = Workload(f"{title}, {long} {'text' if text else 'binary'}", Job(kind, size, text))
     made["echo-125"] = Workload("Echo, 125 B text", Job("echo"), start=50)
+    later = Job("echo", delay_ms=LATER)
+    made["echo-125-later"] = Workload(f"Echo, 125 B text, answered after {LATER} ms", later, start=20)
     made["echo-1m"] = Workload("Echo, 1 MiB text", Job("echo", MIB), start=3)
     made["flood-1m"] = Workload("Receive a flood, 1 MiB text", Job("flood", MIB), start=5)
     made["flood-json-deflate"] = Workload("Receive a flood, compressed JSON", Job("flood", deflate=True))

@@ -164,11 +164,14 @@ class Peer(asyncio.BufferedProtocol):
             return
         self.left_bytes = self.size
         self.left -= 1
-        if self.left:
-            self.transport.write(self.ordinary)
-        else:
+        answer = self.ordinary
+        if not self.left:
             self.take = self._take_end
-            self.transport.write(self.last)
+            answer = self.last
+        if self.job.delay_ms:
+            asyncio.get_running_loop().call_later(self.job.delay_ms / 1000, self.transport.write, answer)
+        else:
+            self.transport.write(answer)
 
     def _take_end(self, data: memoryview) -> None:
         """What comes now is a close frame, before or after the answer to ours."""

@@ -109,6 +109,7 @@ class FaultyCarrier:
         self._strike = strike
         self.broken = False
         self.linger_seconds = carrier.linger_seconds
+        self.turn = carrier.turn
 
     @property
     def had_room(self) -> bool:

@@ -40,6 +40,7 @@ NEEDED = (
     Name("trio", "trio.lowlevel", "in_trio_task", "telling which event loop runs"),
 )
 _TLS = "reading and writing under TLS without the stream"
+_PLACE = "waking the task that waits for a message where the one that reads would be"
 BETTER = (
     Name("trio", "trio.lowlevel", "Task._cancel_status", "asking whether a task is cancelled without a checkpoint"),
     Name("anyio", "anyio.lowlevel", "EventLoopToken.backend_class", "a checkpoint without looking for the event loop"),
@@ -57,6 +58,11 @@ BETTER = (
     Name(
         "anyio", "anyio._backends._asyncio", "SocketStream._transport", "knowing that nobody else reads from a socket"
     ),
+    Name("trio", "trio._core._run", "GLOBAL_RUN_CONTEXT", _PLACE),
+    Name("trio", "trio._core._run", "Runner.io_manager", _PLACE),
+    Name("trio", "trio._core._io_epoll", "EpollIOManager._registered", _PLACE),
+    Name("trio", "trio._core._io_epoll", "EpollIOManager._update_registrations", _PLACE),
+    Name("trio", "trio._core._io_epoll", "EpollWaiters.read_task", _PLACE),
     *(Name("trio", "trio", f"SSLStream.{name}", _TLS) for name in ("_ssl_object", "_incoming", "_outgoing")),
     *(
         Name("anyio", "anyio.streams.tls", f"TLSStream.{name}", _TLS)

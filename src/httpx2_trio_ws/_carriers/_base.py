@@ -25,6 +25,14 @@ class CarrierError(Exception):
     """Reading or writing failed; the cause is what the carrier raised."""
 
 
+class Turn(Protocol):
+    """What one task waits for, as for an event."""
+
+    def set(self) -> object: ...
+    def is_set(self) -> bool: ...
+    def wait(self) -> Awaitable[object]: ...
+
+
 class Carrier(Protocol):
     """Read, write, close.
 
@@ -50,6 +58,9 @@ class Carrier(Protocol):
     said_all: bool
     #: The last :meth:`write` found room and left some: it did not wait for the peer. False where that cannot be told.
     had_room: bool
+    #: Makes what a task is to wait for until it is its turn to take a message: so it may stand in for the one that pumps,
+    #: and call ``take`` itself meanwhile. ``None`` where nobody can: then it is an event of the loop's.
+    turn: Callable[[], Turn] | None
 
     @property
     def has_unread(self) -> bool:

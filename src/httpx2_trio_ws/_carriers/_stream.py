@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from ._base import Turn
+
 
 # So much is given to a stream that may have to wait for room, or of which that is not known. It does not tell of parts, so
 # each write that returns is the sign of life of a peer that is slow.
@@ -29,6 +31,7 @@ class StreamCarrier:
     linger_seconds: float | None = None
     #: The peer was given time to close, as :attr:`linger_seconds` says.
     said_all = False
+    turn: Callable[[], Turn] | None = None
 
     @property
     def writes_now(self) -> bool:

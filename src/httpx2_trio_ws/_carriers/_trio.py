@@ -12,20 +12,30 @@ from ._beneath import may_hold_bytes, on_plain_socket, tls_beneath
 from ._descriptor import write_now
 from ._stream import StreamCarrier
 from ._tls import SPARSE, Records
+from ._trio_place import place_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx2
 
-    from ._base import Carrier
+    from ._base import Carrier, Turn
     from ._beneath import TLS
+
+_UNREADABLE = "reading from the connection failed"
 
 
 class SocketCarrier(StreamCarrier):
-    """Through the plain socket under the network stream."""
+    """Through the plain socket under the network stream.
 
-    def __init__(self, response: httpx2.Response) -> None:
+    Args:
+        response: the upgraded one.
+        in_task: what was read is acted on in the task that reads. Else a task that waits for it may stand in.
+    """
+
+    _take: Callable[[bytes | memoryview], bool]
+
+    def __init__(self, response: httpx2.Response, *, in_task: bool = False) -> None:
         super().__init__(response)
         # trio's streams on sockets read nothing ahead.
         self._first = may_hold_bytes(self._stream)
@@ -33,32 +43,62 @@ class SocketCarrier(StreamCarrier):
         self._room: Callable[[], memoryview | None] | None = None
         # The end has been read, and not been told: the socket need not be ready for it any more.
         self._ended = False
+        # What the pump has come to: that it is over, or what it raises.
+        self._stopped = False
+        self._failure: BaseException | None = None
+        self._place = None if in_task else place_for(self._socket, self._stand_in)
+        if self._place is not None:
+            self.turn: Callable[[], Turn] | None = self._place.turn
 
     def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
         self._room = room
         return True
 
     async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
-        data: bytes | memoryview
-        while True:
-            try:
-                if self._first:
-                    self._first = False
-                    data = await self._read_rest()
-                    if not data:
-                        continue
-                elif self._ended:
-                    await trio.lowlevel.checkpoint()
-                    data = self._read_now()
-                else:
-                    await trio.lowlevel.wait_readable(self._socket)
-                    data = self._read_now()
-            except BlockingIOError:
-                continue
-            except Exception as exc:
-                raise CarrierError("reading from the connection failed") from exc
-            if not take(data):
-                return
+        self._take, self._stopped = take, False
+        if self._first:
+            self._first = False
+            await self._take_rest()
+        while not self._stopped:
+            if self._ended:
+                await trio.lowlevel.checkpoint()
+            else:
+                try:
+                    if self._place is None:
+                        await trio.lowlevel.wait_readable(self._socket)
+                    else:
+                        await self._place.wait()
+                except Exception as exc:
+                    raise CarrierError(_UNREADABLE) from exc
+            if self._failure is not None:
+                raise self._failure
+            if not self._stopped:
+                self._step()
+
+    def _step(self) -> None:
+        """Read, and have it taken."""
+        try:
+            data = self._read_now()
+        except BlockingIOError:
+            return
+        except Exception as exc:
+            raise CarrierError(_UNREADABLE) from exc
+        self._stopped = not self._take(data)
+
+    def _stand_in(self) -> bool:
+        """Likewise, in another task than the one that pumps; false if that has something to do."""
+        try:
+            self._step()
+        except BaseException as exc:  # noqa: BLE001 (the pump raises it)
+            self._failure = exc
+        return not (self._stopped or self._ended or self._failure is not None)
+
+    async def _take_rest(self) -> None:
+        try:
+            data = await self._read_rest()
+        except Exception as exc:
+            raise CarrierError(_UNREADABLE) from exc
+        self._stopped = bool(data) and not self._take(data)
 
     async def _read_rest(self) -> bytes:
         """What came together with the 101. The stream hands that out whole, as it is part of one read of 64 KiB.
@@ -104,8 +144,8 @@ class SocketCarrier(StreamCarrier):
 class TLSCarrier(SocketCarrier):
     """Through the socket under a network stream that is one layer of TLS on it."""
 
-    def __init__(self, response: httpx2.Response, tls: TLS) -> None:
-        super().__init__(response)
+    def __init__(self, response: httpx2.Response, tls: TLS, *, in_task: bool = False) -> None:
+        super().__init__(response, in_task=in_task)
         self._first = True
         self._records = Records(self._socket, tls)
 
@@ -140,14 +180,14 @@ class TLSCarrier(SocketCarrier):
         await super().aclose()
 
 
-def carrier_for(response: httpx2.Response, *, in_task: bool = False) -> Carrier:  # noqa: ARG001 (they always are)
-    """The fastest carrier for an upgraded response."""
+def carrier_for(response: httpx2.Response, *, in_task: bool = False) -> Carrier:
+    """The fastest carrier for an upgraded response. ``in_task``: see :class:`SocketCarrier`."""
     if (own := own_carrier(response)) is not None:
         return own
     stream = response.extensions["network_stream"]
     if not isinstance(stream.get_extra_info("socket"), trio.socket.SocketType):
         return StreamCarrier(response)
     if on_plain_socket(stream):
-        return SocketCarrier(response)
+        return SocketCarrier(response, in_task=in_task)
     tls = tls_beneath(stream)
-    return StreamCarrier(response) if tls is None else TLSCarrier(response, tls)
+    return StreamCarrier(response) if tls is None else TLSCarrier(response, tls, in_task=in_task)

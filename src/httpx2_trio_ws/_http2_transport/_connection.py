@@ -82,6 +82,7 @@ class Connection:
         #: Nothing is left of it.
         self.stopped = runtime.event()
         self._carrier = carrier
+        self.turn = carrier.turn
         self._options = options
         self._on_change = on_change
         self._http2 = h.Connection(options.stream_window_bytes, _CONNECTION_WINDOW)

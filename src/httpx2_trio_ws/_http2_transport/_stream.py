@@ -13,7 +13,7 @@ from httpx2_trio_ws._http2 import ErrorCode, error_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from httpx2_trio_ws._carriers import Carrier
+    from httpx2_trio_ws._carriers import Carrier, Turn
     from httpx2_trio_ws._http2 import Headers, Stream
     from httpx2_trio_ws._runtime import Event, Runtime
 
@@ -30,6 +30,7 @@ class Beneath(Protocol):
     number: int
     runtime: Runtime
     turns: Turns
+    turn: Callable[[], Turn] | None
     get_extra_info: Callable[[str], Any]
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
@@ -168,6 +169,11 @@ class HTTP2Stream:
             return
         with self._connection.runtime.cancel_scope(deadline=deadline):
             await self._changed.wait()
+
+    @property
+    def turn(self) -> Callable[[], Turn] | None:
+        """As a carrier's."""
+        return self._connection.turn
 
     # -- for the handshake ---------------------------------------------------------------------
 
@@ -339,7 +345,7 @@ class HTTP2Stream:
 class HTTP2Carrier:
     """See :class:`httpx2_trio_ws._carriers.Carrier`."""
 
-    __slots__ = ("_stream", "had_room", "said_all")
+    __slots__ = ("_stream", "had_room", "said_all", "turn")
     #: The connection waits for the server's end, not the session.
     linger_seconds: float | None = 0.0
     #: What there is no room for is not taken.
@@ -349,6 +355,8 @@ class HTTP2Carrier:
         self._stream = stream
         self.had_room = True
         self.said_all = False
+        #: A task that waits may stand in for the one that reads the connection, and so for all its streams.
+        self.turn = stream.turn
 
     @property
     def has_unread(self) -> bool:

@@ -76,7 +76,7 @@ class Engine(SendingEngine):
         self.connection = connection
         self.options = options
         self.watch = watch
-        self.inbox = Inbox(runtime, connection, options.queue_size)
+        self.inbox = Inbox(runtime, connection, options.queue_size, carrier.turn)
         self.outbox = Outbox(runtime, connection)
         self.pings = Pings(runtime, connection, self.outbox, watch)
         self.messages_received = 0

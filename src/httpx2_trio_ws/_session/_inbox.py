@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from httpx2_trio_ws._core._watermarks import LARGEST, MAX_SIZE, resume_at, size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from httpx2_trio_ws._protocol import Connection, Incoming, Message
     from httpx2_trio_ws._runtime import Event, Runtime
 
@@ -40,6 +42,7 @@ class Inbox:
         runtime: the event loop's.
         connection: has what is handed out as it arrives.
         max_messages: how many messages it holds at most.
+        turn: makes what a task waits for until it is its turn; ``None`` for an event of the loop's.
     """
 
     __slots__ = (
@@ -54,14 +57,18 @@ class Inbox:
         "_size_at_most",
         "_streams",
         "_taken",
+        "_turn",
         "credit",
         "messages",
         "resume_at",
         "waiters",
     )
 
-    def __init__(self, runtime: Runtime, connection: Connection, max_messages: int) -> None:
+    def __init__(
+        self, runtime: Runtime, connection: Connection, max_messages: int, turn: Callable[[], Event] | None = None
+    ) -> None:
         self._runtime = runtime
+        self._turn = turn or runtime.event
         self._connection = connection
         self._max_messages = max_messages
         self._room: Event | None = None
@@ -175,7 +182,7 @@ class Inbox:
         """
         if self._owner is not None:
             self._refuse_owner()
-        turn = self._runtime.event()
+        turn = self._turn()
         if self.waiters is _NOBODY:
             self.waiters = OrderedDict()
         self.waiters[turn] = None
