@@ -66,7 +66,7 @@ class LoopCarrier(StreamCarrier):
         # Read, and not acted on yet, where that is for the task to do; else ``None``.
         self._unread: list[bytes | memoryview] | None = [] if in_task else None
         self._taken_over = False
-        call_before_closing(self._stream, self._client_closes)
+        call_before_closing(self._stream, self)
 
     def _own_descriptor(self) -> int | None:
         if self._descriptor is None and not self._none_left:
@@ -210,7 +210,7 @@ class LoopCarrier(StreamCarrier):
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _client_closes(self) -> None:
+    def client_closes(self) -> None:
         """The client closes the connection, which our descriptor would keep open."""
         self._release()
         if self._writable is not None:

@@ -11,10 +11,10 @@ import contextlib
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import httpx2
 
@@ -89,8 +89,14 @@ def is_paused(stream: Any) -> bool:
     return False
 
 
-def call_before_closing(stream: Any, function: Callable[[], object]) -> None:
-    """Have ``function`` called before the client closes the connection under a network stream; once, in any thread.
+class Told(Protocol):
+    """Who is told that the client closes a connection."""
+
+    def client_closes(self) -> object: ...
+
+
+def call_before_closing(stream: Any, told: Told) -> None:
+    """Have ``told`` told before the client closes the connection under a network stream; once, in any thread.
 
     A client that is closed closes the streams that its pool knows: the ones beneath those that it handed out with a 101.
     Neither event loops nor ``poll`` tell of it to who waits for the socket by other ways.
@@ -99,21 +105,21 @@ def call_before_closing(stream: Any, function: Callable[[], object]) -> None:
     for name in ("aclose", "close"):
         if hasattr(beneath, name):
             with contextlib.suppress(AttributeError):  # where nothing can be put
-                setattr(beneath, name, _Closing(beneath, name, function))
+                setattr(beneath, name, _Closing(beneath, name, told))
             return
 
 
 class _Closing:
     """Stands before a stream's own method, until it is called."""
 
-    __slots__ = ("function", "name", "stream")
+    __slots__ = ("name", "stream", "told")
 
-    def __init__(self, stream: Any, name: str, function: Callable[[], object]) -> None:
+    def __init__(self, stream: Any, name: str, told: Told) -> None:
         self.stream = stream
         self.name = name
-        self.function = function
+        self.told = told
 
     def __call__(self) -> Any:
         delattr(self.stream, self.name)
-        self.function()
+        self.told.client_closes()
         return getattr(self.stream, self.name)()

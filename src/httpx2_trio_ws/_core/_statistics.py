@@ -133,6 +133,10 @@ class Stopwatch:
         """It lasts from now on."""
         self.since = monotonic()
 
+    def ready(self) -> Stopwatch:
+        """This one, to be started; another one, if this is :data:`UNUSED`."""
+        return Stopwatch() if self is UNUSED else self
+
     def stop(self) -> None:
         """It does not, or no longer."""
         self._before, self.since = self.seconds, None
@@ -142,3 +146,7 @@ class Stopwatch:
         """All the time, that from the last start to now included."""
         since = self.since
         return self._before if since is None else self._before + monotonic() - since
+
+
+#: What has not lasted yet, as one for all.
+UNUSED = Stopwatch()

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import OPEN
 
+from ._control import NOTHING
 from ._late_protocol import LateProtocol
 from ._masking import BEGINNING, COMPRESSED, LargeFrame, masked_fragment, masked_frame, masked_frames
 from ._receiving import Receiving
@@ -169,6 +170,8 @@ class Connection(Receiving):
 
     def rest(self) -> None:
         """Let go of what only control frames need, if it can be made again: another may not come for long."""
+        if not self.pongs:
+            self.pongs = NOTHING
         if self._protocol.may_rest:
             self._protocol.parser.close()  # it leads back to the Protocol: a cycle, which only the collector would free
             self._protocol = LateProtocol()
@@ -178,5 +181,5 @@ class Connection(Receiving):
         writes = self._protocol.data_to_send()
         if self._answers:
             writes = self._answers + writes
-            self._answers = []
+            self._answers = NOTHING
         return b"".join(writes)

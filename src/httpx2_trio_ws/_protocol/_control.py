@@ -16,6 +16,8 @@ from ._masking import PONG, masked_frames
 if TYPE_CHECKING:
     from ._late_protocol import LateProtocol
 
+# What waits while nothing does, as one for all; so nothing is ever put into it.
+NOTHING: list[bytes] = []
 BAD_UTF8 = "text is not valid UTF-8"
 
 
@@ -44,11 +46,11 @@ class Controlling:
         self._protocol = protocol
         self._limit = limit
         # To be sent, in front of what Protocol has.
-        self._answers: list[bytes] = []
+        self._answers = NOTHING
         #: Set once the peer has broken the protocol; nothing is received after that.
         self.failure: Failure | None = None
         #: Payloads of pongs received; the caller takes them out.
-        self.pongs: list[bytes] = []
+        self.pongs = NOTHING
         #: Control frames, answers included.
         self.pings_received: int = 0
         self.pongs_received: int = 0
@@ -75,9 +77,10 @@ class Controlling:
         if pings:
             self.pings_received += len(pings)
             self.pongs_sent += len(pings)
-            self._answers += masked_frames(pings, PONG)
-        self.pongs_received += len(pongs)
-        self.pongs += pongs
+            self._answers = self._answers + masked_frames(pings, PONG)
+        if pongs:
+            self.pongs_received += len(pongs)
+            self.pongs = self.pongs + pongs
         return pos, len(pings) + len(pongs)
 
     def _control(self, data: bytes, pos: int, header: int, length: int) -> int:
@@ -92,7 +95,7 @@ class Controlling:
         """Hand a frame, or as much as is enough to refuse it, to Protocol."""
         protocol = self._protocol
         protocol.receive_data(frame)
-        self._answers += protocol.data_to_send()
+        self._answers = self._answers + protocol.data_to_send()
         if protocol.parser_exc is not None:
             self._note(protocol.parser_exc)
             protocol.parser_exc = None  # its traceback leads back to us: a cycle, which only the collector would free
@@ -100,7 +103,7 @@ class Controlling:
             assert isinstance(event, Frame)  # the handshake is over: no requests, no responses
             if event.opcode is Opcode.PONG:
                 self.pongs_received += 1
-                self.pongs.append(bytes(event.data))
+                self.pongs = [*self.pongs, bytes(event.data)]
             elif event.opcode is Opcode.PING:
                 self.pings_received += 1
                 self.pongs_sent += 1  # Protocol answers it

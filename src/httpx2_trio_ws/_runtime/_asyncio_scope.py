@@ -65,7 +65,7 @@ class TaskScope:
     def _set_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         self._stop_timer()
         if self._deadline != math.inf:
-            self._timer = loop.call_at(self._deadline, self.cancel, context=self._context)
+            self._timer = loop.call_at(self._deadline, TaskScope.cancel, self, context=self._context)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

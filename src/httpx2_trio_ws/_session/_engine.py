@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from httpx2_trio_ws._carriers import WRITE_SIZE, CarrierError
 from httpx2_trio_ws._core._life import FAREWELL, Do, Life, keepalive_timeout
-from httpx2_trio_ws._core._statistics import Stopwatch
+from httpx2_trio_ws._core._statistics import UNUSED
 from httpx2_trio_ws._core._watermarks import DROPPED, HIGH_WATER
 from httpx2_trio_ws._protocol import Keepalive, Verdict
 
@@ -61,7 +61,6 @@ class Engine(SendingEngine):
         "messages_received",
         "options",
         "outbox",
-        "peer_wait",
         "pings",
         "runtime",
         "watch",
@@ -81,9 +80,8 @@ class Engine(SendingEngine):
         self.pings = Pings(runtime, connection, self.outbox, watch)
         self.messages_received = 0
         self.bytes_received = 0
-        #: Reading waits for the application; writing waits for the peer.
-        self.consumer_wait = Stopwatch()
-        self.peer_wait = Stopwatch()
+        #: Reading waits for the application.
+        self.consumer_wait = UNUSED
         self.life = Life(options.close_timeout_seconds, options.failure_grace_seconds, carrier.linger_seconds)
         #: Set when nothing is left: no loop, no connection.
         self.done = LateEvent(runtime)
@@ -258,6 +256,7 @@ class Engine(SendingEngine):
                 self._keepalive.pause()
             self.inbox.pause()
             self._go_on()
+            self.consumer_wait = self.consumer_wait.ready()
             self.consumer_wait.start()
             self.watch.call("reading_paused")
         await self.inbox.wait_room()

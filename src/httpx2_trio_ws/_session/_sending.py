@@ -11,11 +11,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from httpx2_trio_ws._carriers import CarrierError
+from httpx2_trio_ws._core._statistics import UNUSED
 
 if TYPE_CHECKING:
     from httpx2_trio_ws._carriers import Carrier
     from httpx2_trio_ws._core._life import Life
-    from httpx2_trio_ws._core._statistics import Stopwatch
     from httpx2_trio_ws._protocol import Keepalive
     from httpx2_trio_ws._runtime import CancelScope, Event, Nursery, Runtime
 
@@ -30,14 +30,13 @@ _STALL, _WAIT = 0.25, 0.001
 class SendingEngine:
     """This part of an engine."""
 
-    __slots__ = ("_nursery", "_over", "_sending", "_sent", "_start_due")
+    __slots__ = ("_nursery", "_over", "_sending", "_sent", "_start_due", "peer_wait")
 
     if TYPE_CHECKING:
         runtime: Runtime
         carrier: Carrier
         outbox: Outbox
         life: Life
-        peer_wait: Stopwatch
         _keepalive: Keepalive | None
 
         def write_failed(self, exc: CarrierError) -> None: ...
@@ -53,6 +52,8 @@ class SendingEngine:
         self._sent: Event | None = None
         # The reading task is to start it, as it is wanted where no task runs.
         self._start_due = False
+        #: Writing waits for the peer.
+        self.peer_wait = UNUSED
 
     def _send_in(self, nursery: Nursery) -> None:
         """From here on, something may be written. The nursery stays open until :meth:`_end_sending` has returned."""
@@ -110,7 +111,8 @@ class SendingEngine:
                 await self._sent.wait()
 
     async def _write_all(self) -> None:
-        carrier, outbox, runtime, peer_wait = self.carrier, self.outbox, self.runtime, self.peer_wait
+        carrier, outbox, runtime = self.carrier, self.outbox, self.runtime
+        peer_wait = self.peer_wait = self.peer_wait.ready()
         while True:
             data = outbox.take()
             if data is None:

@@ -95,10 +95,10 @@ class Reader:
         self._full = False
         self._readable = False
         self._blocked = False
-        _beneath.call_before_closing(response.extensions["network_stream"], self._client_closes)
+        _beneath.call_before_closing(response.extensions["network_stream"], self)
         to_tell.add(self)
 
-    def _client_closes(self) -> None:
+    def client_closes(self) -> None:
         """The client closes the connection, under the session or as that has ended. In any thread."""
         self._carrier = ClosedCarrier(self._carrier.socket)
         self.poller.wake()  # poll() would not say so
