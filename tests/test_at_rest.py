@@ -6,6 +6,7 @@ import asyncio
 import gc
 import operator
 import tracemalloc
+import weakref
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 OURS = str(Path(httpx2_trio_ws.__file__).parent / "*")
 SESSIONS = 50
-# Bytes for each session that are allocated in this package's own lines; it is 4,150. What other libraries hold for it is
+# Bytes for each session that are allocated in this package's own lines; it is 4,700. What other libraries hold for it is
 # not counted, as that differs with their versions.
-ALLOWED = 4600
+ALLOWED = 5200
 
 
 def own_bytes() -> int:
@@ -78,6 +79,35 @@ def test_an_idle_session_is_small(loop: str, record_property: Callable[[str, obj
         serving.result()
     record_property("bytes of an idle session", size)
     assert size < ALLOWED
+
+
+async def hold_one(open_websocket: Callable[..., Any], url: str) -> None:
+    """The answer as httpx2 has it: gone once the session is open."""
+    answers: list[weakref.ref[httpx2.Response]] = []
+
+    async def note(response: httpx2.Response) -> None:
+        answers.append(weakref.ref(response))
+
+    hooks: dict[str, list[Callable[..., Any]]] = {"response": [note]}
+    async with (
+        httpx2.AsyncClient(trust_env=False, verify=False, event_hooks=hooks) as client,
+        open_websocket(client, url, close_timeout_seconds=0) as ws,
+    ):
+        gc.collect()
+        assert [answer() for answer in answers] == [None]
+        assert ws.response.status_code == 101
+        assert ws.response.extensions["network_stream"]
+
+
+@pytest.mark.parametrize("loop", ["trio", "asyncio"])
+def test_the_answer_is_held_as_it_is_told_only(loop: str) -> None:
+    with listening() as (address, accept):
+        serving = Task(lambda: upgrade(accept()))
+        if loop == "trio":
+            trio.run(hold_one, httpx2_trio_ws.open_websocket, f"ws://{address}/")
+        else:
+            asyncio.run(hold_one(httpx2_trio_ws.anyio.open_websocket, f"ws://{address}/"))
+        serving.result()
 
 
 async def test_what_is_needed_now_and_then_is_made_then_and_let_go_of(autojump_clock: object) -> None:
