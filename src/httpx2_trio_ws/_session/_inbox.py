@@ -210,7 +210,7 @@ class Inbox:
         """
         if self._owner is not None:
             self._refuse_owner()
-        turn = self._runtime.event()
+        turn = self._turn()
         self._in_parts = True
         if self.waiters is _NOBODY:
             self.waiters = OrderedDict()
@@ -239,7 +239,7 @@ class Inbox:
 
     async def wait_part(self) -> None:
         """Wait until more has come of the message that is taken in parts, or no more will."""
-        self._more = self._runtime.event()
+        self._more = self._turn()
         await self._more.wait()
 
     def arrived(self) -> None:
