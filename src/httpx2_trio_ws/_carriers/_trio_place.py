@@ -61,6 +61,7 @@ class Place:
         # What the other is to raise.
         self._error: Exception | None = None
 
+    @enable_ki_protection
     async def wait(self) -> None:
         """Wait until the socket is readable, or another has done here what is now for this task to go on with.
 
@@ -111,14 +112,15 @@ class Place:
             self._entry.read_task = turn.task
             self._turn = turn
 
-    def act(self, turn: Turn) -> None:
-        """The socket has woken who stands in: do what is to be done, and wait on if that did not set ``turn``."""
-        if self._turn is not turn:
-            return
-        if not self._act():
-            self.wake_host(None)
-        elif not turn.is_set():
-            self._enter_again(turn.task)
+    def act(self, turn: Turn) -> bool:
+        """The socket has woken who stands in: do what is to be done; return whether that set ``turn``."""
+        if self._turn is turn:
+            goes_on = self._act()
+            if not goes_on:
+                self.wake_host(turn, None)
+            elif not turn.is_set() and self._turn is turn:  # else what was done has cancelled the other
+                self._enter_again(turn, turn.task)
+        return turn.is_set()
 
     def has_woken(self, turn: Turn) -> bool:
         """The socket has woken who stands in. If it has not, it will not any more."""
@@ -130,24 +132,25 @@ class Place:
     def give_back(self, turn: Turn) -> None:
         """Stand in no more."""
         if self._turn is turn:
-            self._turn = None
             if self._entry.read_task is turn.task:
                 self._entry.read_task = self._host
             else:
-                self._enter_again(self._host)
+                self._enter_again(turn, self._host)
+            self._turn = None
 
-    def _enter_again(self, task: trio.lowlevel.Task | None) -> None:
+    def _enter_again(self, turn: Turn, task: trio.lowlevel.Task | None) -> None:
         assert task is not None
         try:
             self._enter(task)
         except (OSError, trio.BusyResourceError, trio.ClosedResourceError) as exc:
-            self.wake_host(exc)
+            self.wake_host(turn, exc)
 
-    def wake_host(self, error: Exception | None) -> None:
-        """Stand in no more: the other has to go on, or to raise ``error``."""
-        assert self._host is not None
-        self._turn, self._error = None, error
-        reschedule(self._host)
+    def wake_host(self, turn: Turn, error: Exception | None) -> None:
+        """If ``turn`` stands in yet, it does no more: the other has to go on, or to raise ``error``."""
+        if self._turn is turn:
+            assert self._host is not None
+            self._turn, self._error = None, error
+            reschedule(self._host)
 
 
 class Turn:
@@ -165,6 +168,7 @@ class Turn:
     def is_set(self) -> bool:
         return self._is_set
 
+    @enable_ki_protection
     def set(self) -> None:
         """Wake the task, now or when it comes to wait. Idempotent."""
         self._is_set = True
@@ -181,16 +185,16 @@ class Turn:
             return
         self.task = current_task()
         place = self._place
-        while not self.is_set():
+        while True:
             place.take(self)
             self.parked = True
             try:
                 await wait_task_rescheduled(self._abort)
             except (OSError, trio.ClosedResourceError) as exc:
-                place.wake_host(exc)  # only who is named in it is told that the socket was closed
+                place.wake_host(self, exc)  # only who is named in it is told that the socket was closed
             self.parked = False
-            if not self.is_set():
-                place.act(self)
+            if self.is_set() or place.act(self):
+                break
         place.give_back(self)
 
     def _abort(self, _: Any) -> Abort:
