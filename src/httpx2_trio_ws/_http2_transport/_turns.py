@@ -69,9 +69,7 @@ class Turns:
     def serve(self) -> None:
         """There may be room: write for those that can use it, in their order."""
         http2 = self._http2
-        if not self._waiting or http2.is_blocked:
-            return
-        for turn in tuple(self._waiting):
+        for turn in () if http2.is_blocked else tuple(self._waiting):
             if http2.is_blocked:
                 return
             if len(turn.rest) > http2.longest:
