@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from httpx2_trio_ws._http2 import (
     Broken,
     Connection,
-    Data,
     Ended,
     ErrorCode,
     Failed,
     GoAway,
     Headers,
     Reset,
+    Stream,
     Window,
 )
 
@@ -129,8 +129,8 @@ def _told(events: Iterable[Event]) -> list[tuple[object, ...]]:
     told: list[tuple[object, ...]] = []
     for event in events:
         match event:
-            case Data(stream):
-                told.append(("data", stream.id, event.data))
+            case Stream():
+                told.append(("data", event.id, event.take()))
             case Headers(stream, status, headers, ended):
                 told.append(("headers", stream.id, status, tuple(headers), ended))
             case Ended(stream):
@@ -180,13 +180,15 @@ def run(scenario: Scenario, connection_type: type[Connection] = Connection) -> O
     for chunk in scenario.chunks:
         events = connection.receive_data(chunk, 0.0)
         assert not (told and told[-1][0] == "failed" and events), "nothing comes after the end"
-        for event in events:
-            assert not isinstance(event, Data) or event.data
-            if isinstance(event, Data):
-                received[event.stream.id] += len(event.data)
+        for event, tells in zip(events, _told(events), strict=True):
+            told.append(tells)
+            if isinstance(event, Stream):
+                _, _, data = tells
+                assert isinstance(data, bytes)
+                assert data
+                received[event.id] += len(data)
                 if scenario.credit:
-                    connection.credit(event.stream, len(event.data))
-        told += _told(events)
+                    connection.credit(event, len(data))
         assert len(connection._buffer) <= _MOST_KEPT
         assert connection.output_size <= _MOST_OUTPUT
     if not scenario.credit:

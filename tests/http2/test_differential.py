@@ -17,7 +17,7 @@ import h2.settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from httpx2_trio_ws._http2 import Connection, Data, Ended, ErrorCode, GoAway, Headers, PingAnswered, Reset, Stream
+from httpx2_trio_ws._http2 import Connection, Ended, ErrorCode, GoAway, Headers, PingAnswered, Reset, Stream
 
 from .wire import REQUEST
 
@@ -122,8 +122,8 @@ class Pair:
             assert dict(event.headers)[b"x-number"] == b"%d" % event.stream_id
 
     def at_client(self, event: Any) -> None:
-        if isinstance(event, Data):
-            self.got["client"][event.stream.id] += event.data
+        if isinstance(event, Stream):
+            self.got["client"][event.id] += event.take()
         elif isinstance(event, Headers):
             assert event.headers == [(b"x-id", b"%d" % event.stream.id)]
             assert event.ended == (event.status == 403)

@@ -7,7 +7,6 @@ import pytest
 from httpx2_trio_ws._http2 import (
     Broken,
     Connection,
-    Data,
     Ended,
     ErrorCode,
     Failed,
@@ -35,6 +34,7 @@ from .wire import (
     SETTINGS,
     WINDOW,
     Client,
+    Data,
     answer,
     block,
     data,
@@ -310,12 +310,11 @@ def test_events() -> None:
     opened = [connection.connection.window_opened]
     while connection.connection.send(one, bytes(65_536)):
         connection.connection.take_output()
-    assert connection.receive(data(1, b"\2ab\0\0", 8)) == [Data(one, [b"ab"])]
+    assert connection.receive(data(1, b"\2ab\0\0", 8)) == [Data(one, b"ab")]
     opened.append(connection.connection.window_opened)
     assert connection.receive(window(1, 65_536), window(1, 5)) == [Window(one)]
     assert [*opened, connection.connection.window_opened] == [True, False, True]
-    assert connection.receive(data(1, b"c"), window(0, 5), data(1, b"d", 1)) == [Data(one, [b"c", b"d"]), Ended(one)]
-    assert Data(one, [b"c", b"d"]).data == b"cd"
+    assert connection.receive(data(1, b"c"), window(0, 5), data(1, b"d", 1)) == [Data(one, b"cd"), Ended(one)]
     assert connection.receive(settings((4, 7))) == [SettingsReceived(), Window(None)]
     assert connection.receive(frame(PING, 1, 0, b"87654321")) == [PingAnswered(b"87654321")]
     assert connection.receive(rst(3, 0)) == [Reset(two, 0)]

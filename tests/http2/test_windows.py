@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from httpx2_trio_ws._http2 import Data, ErrorCode, Failed
+from httpx2_trio_ws._http2 import ErrorCode, Failed
 
 from .wire import (
     CONTINUATION,
@@ -16,6 +16,7 @@ from .wire import (
     RST,
     WINDOW,
     Client,
+    Data,
     answer,
     data,
     frame,
@@ -295,7 +296,7 @@ def test_little_is_kept_of_a_frame_that_goes_on() -> None:
     for at in range(len(sent) - 1):
         assert client.receive(sent[at : at + 1]) == []
     assert len(client.connection._buffer) == len(sent) - 1
-    assert client.receive(sent[-1:]) == [Data(client.streams[0], [bytes(16_384)])]
+    assert client.receive(sent[-1:]) == [Data(client.streams[0], bytes(16_384))]
     assert len(client.connection._buffer) == 0
     assert time.thread_time() - began < 1
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpack import Encoder
 
-from httpx2_trio_ws._http2 import Connection
+from httpx2_trio_ws._http2 import Connection, Stream
 
 if TYPE_CHECKING:
-    from httpx2_trio_ws._http2 import Event, Stream
+    from httpx2_trio_ws._http2 import Event
 
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 ANSWER = [(b":status", b"200")]
@@ -72,6 +72,13 @@ def frames(written: bytes) -> list[tuple[int, int, int, bytes]]:
     return found
 
 
+class Data(NamedTuple):
+    """What has arrived on a stream."""
+
+    stream: Stream
+    data: bytes
+
+
 class Client:
     """A connection whose greetings are over, and so many streams, answered or not."""
 
@@ -86,8 +93,9 @@ class Client:
                 self.receive(answer(stream.id))
         self.connection.take_output()
 
-    def receive(self, *sent: bytes) -> list[Event]:
-        return self.connection.receive_data(b"".join(sent), self.now)
+    def receive(self, *sent: bytes) -> list[Event | Data]:
+        events = self.connection.receive_data(b"".join(sent), self.now)
+        return [Data(event, event.take()) if isinstance(event, Stream) else event for event in events]
 
     def written(self) -> list[tuple[int, int, int, bytes]]:
         return frames(bytes(self.connection.take_output()))

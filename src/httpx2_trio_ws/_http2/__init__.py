@@ -8,14 +8,13 @@ does the I/O.
 """
 
 from ._connection import Connection
-from ._events import Broken, Data, Ended, Event, Failed, GoAway, Headers, PingAnswered, Reset, SettingsReceived, Window
+from ._events import Broken, Ended, Event, Failed, GoAway, Headers, PingAnswered, Reset, SettingsReceived, Window
 from ._frames import ErrorCode, HTTP2Error, error_name
 from ._streams import Stream
 
 __all__ = [
     "Broken",
     "Connection",
-    "Data",
     "Ended",
     "ErrorCode",
     "Event",

@@ -54,7 +54,10 @@ class Connection(Receiving):
         self._last_id = f.MAX_WINDOW
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
-        """Take what was read, at ``now`` in seconds of any clock; tell what happened, in order."""
+        """Take what was read, at ``now`` in seconds of any clock; tell what happened, in order.
+
+        What has arrived on a stream that is told of is to be taken before the next call.
+        """
         if self.failed is not None:
             return []
         self.window_opened = False
@@ -66,7 +69,7 @@ class Connection(Receiving):
             self.failed = exc
             self.goaway(exc.code, exc.text.encode())
             self._events.append(Failed(exc))
-        events, self._events, self._data_of = self._events, [], {}
+        events, self._events = self._events, []
         return events
 
     def _take(self, data: bytes) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ._streams import Stream
 
 if TYPE_CHECKING:
     from ._frames import HTTP2Error
-    from ._streams import Stream
 
 
 class Headers(NamedTuple):
@@ -23,24 +23,6 @@ class Headers(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     ended: bool
-
-
-@dataclass(slots=True)  # to make a tuple with names takes twice as long, and of these there are many
-class Data:
-    """Bytes of a stream, as many as were received at a time. :meth:`Connection.credit` hands their part of the window back.
-
-    Attributes:
-        parts: what the frames carried.
-    """
-
-    stream: Stream
-    parts: list[bytes]
-
-    @property
-    def data(self) -> bytes:
-        """All of them."""
-        parts = self.parts
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Ended(NamedTuple):
@@ -99,4 +81,7 @@ class Failed(NamedTuple):
     error: HTTP2Error
 
 
-Event: TypeAlias = Headers | Data | Ended | Reset | Broken | Window | SettingsReceived | PingAnswered | GoAway | Failed
+# A stream itself: bytes have arrived on it, to be taken by its :meth:`~Stream.take`, whatever frames they came in.
+Event: TypeAlias = (
+    Stream | Headers | Ended | Reset | Broken | Window | SettingsReceived | PingAnswered | GoAway | Failed
+)

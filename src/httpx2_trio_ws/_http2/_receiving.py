@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import _frames as f
-from ._events import Broken, Data, Ended, Window
+from ._events import Broken, Ended, Window
 from ._frames import DATA, HEADER_SIZE, MAX_FRAME_SIZE, MAX_WINDOW, WINDOW_UPDATE, ErrorCode, HTTP2Error
 from ._sending import Sending
 
@@ -31,8 +31,6 @@ class Receiving(Sending):
         #: The last bytes received have opened some window, a stream's or the connection's.
         self.window_opened = False
         self._events: list[Event] = []
-        # Those of the events that are data: a stream has one of them at most, whatever frames it came in.
-        self._data_of: dict[Stream, Data] = {}
         self._buffer = bytearray()
         self._needed = 0
         # A header block that goes on: its stream, whether that ends with it, and what has come.
@@ -100,7 +98,8 @@ class Receiving(Sending):
                     self._unusual_data(stream_id, stream, flags, data[start:pos])
                 else:
                     stream.receivable -= length
-                    self._add(stream, data[start:pos])
+                    if stream.add(data[start:pos]):
+                        self._events.append(stream)
             elif is_quick and kind == WINDOW_UPDATE:
                 stream, more = streams.get(stream_id), int.from_bytes(data[start:pos])
                 updates += 1
@@ -140,18 +139,10 @@ class Receiving(Sending):
         else:
             if flags & f.PADDED:
                 self.credit(stream, length - len(payload))
-            if payload:
-                self._add(stream, payload)
+            if payload and stream.add(payload):
+                self._events.append(stream)
             if flags & f.END_STREAM:
                 self._end(stream)
-
-    def _add(self, stream: Stream, payload: bytes) -> None:
-        event = self._data_of.get(stream)
-        if event is None:
-            event = self._data_of[stream] = Data(stream, [payload])
-            self._events.append(event)
-        else:
-            event.parts.append(payload)
 
     def _hand_back(self) -> None:
         """Whatever counts against the connection's window is handed back at once."""

@@ -22,6 +22,7 @@ class Stream:
     """
 
     __slots__ = (
+        "_arrived",
         "answered",
         "consumed",
         "ended",
@@ -40,3 +41,22 @@ class Stream:
         self.window = self.receivable = window
         self.consumed = 0
         self.answered = self.ended = self.forgotten = False
+        # Nearly always one frame: a list and an event for each would cost as much as reading it.
+        self._arrived: bytes | list[bytes] = b""
+
+    def add(self, data: bytes) -> bool:
+        """Some bytes have arrived; true if there were none that have not been taken."""
+        arrived = self._arrived
+        if not arrived:
+            self._arrived = data
+            return True
+        if isinstance(arrived, bytes):
+            self._arrived = [arrived, data]
+        else:
+            arrived.append(data)
+        return False
+
+    def take(self) -> bytes:
+        """All that has arrived and has not been taken. :meth:`Connection.credit` hands its part of the window back."""
+        arrived, self._arrived = self._arrived, b""
+        return arrived if isinstance(arrived, bytes) else b"".join(arrived)

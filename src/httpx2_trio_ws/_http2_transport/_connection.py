@@ -212,8 +212,8 @@ class Connection:
         self._writer.is_held = True
         try:
             for event in self._http2.receive_data(bytes(data), now):
-                if type(event) is h.Data:
-                    event.stream.owner.on_data(event.data)
+                if type(event) is h.Stream:
+                    event.owner.on_data(event.take())
                 elif isinstance(event, h.Window):
                     self.turns.window_opened(event.stream)
                 else:
