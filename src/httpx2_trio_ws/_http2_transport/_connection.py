@@ -223,6 +223,7 @@ class Connection:
         if self._http2.window_opened:
             self.turns.serve()
         self._writer.flush()
+        self._writer.has_read()
         return self.error is None
 
     def _act(self, event: h.Event, now: float) -> None:

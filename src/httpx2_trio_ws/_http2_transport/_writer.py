@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from ._turns import Turns
 
-# Who writes so soon after another write is likely to be one of many: what they write goes out together.
+# Who writes so soon after another write, with nothing read in between, is likely to be one of many: what they write goes out
+# together.
 _BURST = 100e-6
 
 
@@ -90,6 +91,10 @@ class Writer:
             self._has_written()
         if self._rest or self._http2.output_size:
             self._wake.set()
+
+    def has_read(self) -> None:
+        """Something was read: what is written next may well be an answer to that, and alone."""
+        self._wrote_at = -math.inf
 
     def _has_written(self) -> None:
         self._wrote_at = self._now()
