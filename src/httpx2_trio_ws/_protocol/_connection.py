@@ -170,8 +170,7 @@ class Connection(Receiving):
 
     def rest(self) -> None:
         """Let go of what only control frames need, if it can be made again: another may not come for long."""
-        if not self.pongs:
-            self.pongs = NOTHING
+        self.pongs = self.pongs or NOTHING
         if self._protocol.may_rest:
             self._protocol.parser.close()  # it leads back to the Protocol: a cycle, which only the collector would free
             self._protocol = LateProtocol()
