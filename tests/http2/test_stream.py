@@ -25,6 +25,30 @@ SMALL = settings((8, 1), (4, 1000))
 ASKING = {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
+async def test_a_buffer_may_be_changed_once_it_was_written(tls: Contexts) -> None:
+    """What follows another write closely is not on its way by then."""
+    written = bytearray()
+
+    async def script(peer: Peer) -> None:
+        await peer.greet()
+        stream = await peer.accept()
+        while len(written) < 300:
+            written.extend(await peer.until(DATA, stream))
+        await peer.send(data(stream, b"", 1))
+        await peer.wait_end()
+
+    async with scripted(script, tls[0]) as server, client_of(tls[1]) as client:
+        request = client.build_request("GET", server.url.replace("wss", "https"), headers=ASKING)
+        response = await client.send(request, stream=True)
+        stream, buffer = response.extensions["network_stream"], bytearray(3)
+        for number in range(100):
+            buffer[:] = b"%03d" % number
+            await stream.write(buffer)
+        assert await stream.read(1) == b""
+        await response.aclose()
+    assert written == b"".join(b"%03d" % number for number in range(100))
+
+
 async def test_reading_and_writing(tls: Contexts) -> None:
     async def script(peer: Peer) -> None:
         await peer.greet(SMALL)

@@ -322,7 +322,7 @@ class HTTP2Stream:
             httpcore2.WriteTimeout, httpcore2.WriteError: as from any network stream.
         """
         runtime = self._connection.runtime
-        left = memoryview(buffer)
+        left = memoryview(bytes(buffer))  # whoever has another buffer may change it once this returns
         with runtime.cancel_scope(deadline=math.inf if timeout is None else runtime.now() + timeout):
             await runtime.checkpoint()
             try:
