@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 import trio
 import trio.testing
@@ -21,16 +23,16 @@ from httpx2_trio_ws import (
     open_websocket,
 )
 
-from .http2.scripted import client_of
+from .http2.scripted import Peer as ScriptedServer
+from .http2.scripted import client_of, scripted
 from .http2.server import serving
+from .http2.wire import PUSH
+from .http2.wire import frame as http2_frame
 from .memory import PING, PONG, Peer, frame, text
 from .servers import scripted_server, tcp_server, upgrade
+from .test_places import Before
 
 if TYPE_CHECKING:
-    import ssl
-
-    import httpx2
-
     from .http2.server import ServerStream
 
 OPTIONS: dict[str, Any] = {"compression": None, "close_timeout_seconds": 0}
@@ -96,6 +98,40 @@ async def test_over_http2_that_is_the_connection_s_task(tls: tuple[ssl.SSLContex
     assert steps.counted["Connection.run"] == steps.counted["Engine.run"] == 0
 
 
+async def test_over_http2_what_is_read_may_cancel_the_connection_s_task(
+    tls: tuple[ssl.SSLContext, ssl.SSLContext],
+) -> None:
+    """The server breaks HTTP/2, and cannot be told so."""
+
+    breaks = trio.Event()
+
+    async def script(server: ScriptedServer) -> None:
+        await server.greet()
+        await server.accept()
+        await breaks.wait()
+        await server.send(http2_frame(PUSH))
+        await server.wait_end()
+
+    async with (
+        scripted(script, tls[0]) as server,
+        client_of(tls[1]) as client,
+        open_websocket(client, server.url, **OPTIONS) as ws,
+        trio.open_nursery() as nursery,
+    ):
+        carrier: Any = ws._engine.carrier
+        beneath: trio.socket.SocketType = carrier._stream._connection._carrier._socket
+
+        async def receive(task_status: trio.TaskStatus[trio.lowlevel.Task]) -> None:
+            task_status.started(trio.lowlevel.current_task())
+            with pytest.raises(WebSocketNetworkError, match="broke HTTP/2"):
+                await ws.receive()
+
+        task = await nursery.start(receive)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        trio.lowlevel.add_instrument(Before(task, lambda: beneath.shutdown(socket.SHUT_WR)))
+        breaks.set()
+
+
 async def test_what_is_no_message_is_seen_to_by_who_stands_in(client: httpx2.AsyncClient) -> None:
     async def script(peer: Peer) -> None:
         await peer.send(frame(PING, b"1"))
@@ -111,6 +147,62 @@ async def test_what_is_no_message_is_seen_to_by_who_stands_in(client: httpx2.Asy
         assert await ws.receive() == "one message"
         with pytest.raises(WebSocketDisconnect, match="away"):
             await ws.receive()
+
+
+async def test_more_than_there_is_room_for_is_left_to_the_task_that_reads(client: httpx2.AsyncClient) -> None:
+    """Nothing else comes that could wake it."""
+
+    async def script(peer: Peer) -> None:
+        await peer.receive()
+        await peer.send(b"".join(text(str(number)) for number in range(9)))
+        await peer.answer_close()
+
+    async with (
+        scripted_server(script) as url,
+        open_websocket(client, url, queue_size=1, compression=None) as ws,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def receive() -> None:
+            with trio.fail_after(10):
+                assert [await ws.receive() for _ in range(9)] == [str(number) for number in range(9)]
+
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ws.send("x")
+
+
+async def test_an_end_of_tls_behind_a_message_is_told_at_once(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """The socket stays open, so it wakes nobody once more."""
+    over = trio.Event()
+
+    async def handler(stream: Any) -> None:
+        peer = await upgrade(stream)
+        await peer.receive()
+        stream._ssl_object.write(text("a"))
+        with pytest.raises(ssl.SSLWantReadError):
+            stream._ssl_object.unwrap()
+        await stream.transport_stream.send_all(stream._outgoing.read())
+        await over.wait()
+
+    async with (
+        tcp_server(handler, tls[0]) as address,
+        httpx2.AsyncClient(verify=tls[1]) as client,
+        open_websocket(client, f"wss://{address}", **OPTIONS) as ws,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def receive() -> None:
+            assert await ws.receive() == "a"
+            with trio.fail_after(10), pytest.raises(WebSocketNetworkError, match="the peer ended it"):
+                await ws.receive()
+            over.set()
+
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await ws.send("x")
 
 
 async def test_a_ping_is_answered_when_nobody_waits_any_more(client: httpx2.AsyncClient) -> None:

@@ -197,6 +197,9 @@ class ServerConnection:
                 await self.flush()
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             pass
+        except h2.exceptions.ProtocolError:
+            if self.h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
+                raise  # else the client has said GOAWAY, after which h2 knows of no frames
         finally:
             self.lost = True
             self._wake()
