@@ -110,6 +110,32 @@ def test_the_answer_is_held_as_it_is_told_only(loop: str) -> None:
         serving.result()
 
 
+async def use_one(url: str) -> None:
+    """It is gone once its block is left, and does not wait for the garbage collector."""
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx2_trio_ws.open_websocket(client, url) as ws:
+            assert await ws.receive() == "a"
+            parts = [weakref.ref(ws), weakref.ref(ws._engine), weakref.ref(ws._engine.carrier)]
+        del ws
+        assert [part() for part in parts] == [None, None, None]
+
+
+def test_a_session_that_has_ended_is_in_no_cycle() -> None:
+    def serve() -> None:
+        peer = upgrade(accept())
+        peer.send(text("a"))
+        peer.answer_close()
+
+    with listening() as (address, accept):
+        serving = Task(serve)
+        gc.disable()
+        try:
+            trio.run(use_one, f"ws://{address}/")
+        finally:
+            gc.enable()
+        serving.result()
+
+
 async def test_what_is_needed_now_and_then_is_made_then_and_let_go_of(autojump_clock: object) -> None:
     async def answer_pings() -> None:
         while (frame_ := await peer.receive()).opcode == PING:

@@ -36,7 +36,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.socket, self.peer = trio.socket.socketpair()
-        place = place_for(self.socket, self._act)
+        place = place_for(self.socket)
         assert place is not None
         self.place = place
         self.host: trio.lowlevel.Task | None = None
@@ -69,7 +69,7 @@ class Reading:
             self.scope = trio.CancelScope()
             with self.scope:
                 try:
-                    await self.place.wait()
+                    await self.place.wait(self._act)
                 except (OSError, trio.BusyResourceError, trio.ClosedResourceError) as exc:
                     self.raised.append(exc)
                 if not self.raised:
@@ -283,7 +283,7 @@ async def test_another_task_waits_for_the_socket() -> None:
             nursery.start_soon(trio.lowlevel.wait_readable, it.socket)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(trio.BusyResourceError, match="another task reads from the socket of this session"):
-                await it.place.wait()
+                await it.place.wait(it._act)
             nursery.cancel_scope.cancel()
 
 
@@ -292,7 +292,7 @@ async def test_a_socket_that_is_closed_before() -> None:
     it.socket.close()
     it.peer.close()
     with pytest.raises(trio.ClosedResourceError, match="the socket was closed"):
-        await it.place.wait()
+        await it.place.wait(it._act)
 
 
 # -- Ctrl-C --------------------------------------------------------------------------------------
@@ -303,17 +303,18 @@ def test_ctrl_c_leaves_nobody_named(monkeypatch: pytest.MonkeyPatch) -> None:
     armed = strike_after(Place._enter, monkeypatch, Place)
 
     async def main() -> None:
-        def named() -> Any:
+        async def named() -> Any:
+            await trio.testing.wait_all_tasks_blocked()  # trio's own task, which the signal wakes, too
             statistics: Any = trio.lowlevel.current_statistics().io_statistics
             return statistics.tasks_waiting_read
 
         it = Reading()
         with it.socket, it.peer:
-            before = named()
+            before = await named()
             armed.append("now")
             with pytest.raises(KeyboardInterrupt):
-                await it.place.wait()
-            assert named() == before
+                await it.place.wait(it._act)
+            assert await named() == before
 
     trio.run(main)
 

@@ -159,7 +159,7 @@ class Player:
 
     async def play(self, client: httpx2.AsyncClient, url: str, all_open: Callable[[], Awaitable[object]]) -> None:
         chance = self._chance
-        options = OPTIONS | {"queue_size": chance.choice([1, 2, 16]), "compression": None}
+        options: dict[str, Any] = OPTIONS | {"queue_size": chance.choice([1, 2, 16]), "compression": None}
         async with (
             _expected(),
             trio.open_nursery() as around,
@@ -319,8 +319,8 @@ async def some_sessions(seed: int, contexts: Contexts) -> None:
         async def lose() -> None:
             await stream.connection.send(chance.choice([b"no frame", bytes(30), b"x" * 70_000]))
 
-        speaker = Speaker(Peer(Bytes(stream)), lose, random.Random(seed - number), ends[number])  # type: ignore[arg-type]
-        await speaker.speak(messages)
+        as_bytes: Any = Bytes(stream)
+        await Speaker(Peer(as_bytes), lose, random.Random(seed - number), ends[number]).speak(messages)
 
     async with serving(handler, contexts[0]) as server, client_of(contexts[1]) as client:
         gate = Gate(len(players))

@@ -46,7 +46,7 @@ class SocketCarrier(StreamCarrier):
         # What the pump has come to: that it is over, or what it raises.
         self._stopped = False
         self._failure: BaseException | None = None
-        self._place = None if in_task else place_for(self._socket, self._stand_in)
+        self._place = None if in_task else place_for(self._socket)
         if self._place is not None:
             self.turn: Callable[[], Turn] | None = self._place.turn
 
@@ -56,24 +56,26 @@ class SocketCarrier(StreamCarrier):
 
     async def pump(self, take: Callable[[bytes | memoryview], bool]) -> None:
         self._take, self._stopped = take, False
-        if self._first:
-            self._first = False
-            await self._take_rest()
-        while not self._stopped:
-            if self._ended:
-                await trio.lowlevel.checkpoint()
-            else:
+        try:
+            if self._first:
+                self._first = False
+                await self._take_rest()
+            while not self._stopped:
                 try:
-                    if self._place is None:
+                    if self._ended:
+                        await trio.lowlevel.checkpoint()
+                    elif self._place is None:
                         await trio.lowlevel.wait_readable(self._socket)
                     else:
-                        await self._place.wait()
+                        await self._place.wait(self._stand_in)
                 except Exception as exc:
                     raise CarrierError(_UNREADABLE) from exc
-            if self._failure is not None:
-                raise self._failure
-            if not self._stopped:
-                self._step()
+                if self._failure is not None:
+                    raise self._failure
+                if not self._stopped:
+                    self._step()
+        finally:
+            del self._take  # which leads back here, as in Place.wait()
 
     def _step(self) -> None:
         """Read, and have it taken."""

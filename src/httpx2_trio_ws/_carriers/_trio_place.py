@@ -31,10 +31,10 @@ def _epoll() -> Any:
     return manager if hasattr(entry, "read_task") and hasattr(manager, "_update_registrations") else None
 
 
-def place_for(socket: trio.socket.SocketType, act: Callable[[], bool]) -> Place | None:
+def place_for(socket: trio.socket.SocketType) -> Place | None:
     """A :class:`Place`, where there can be one."""
     epoll = _epoll()
-    return None if epoll is None else Place(epoll, socket, act)
+    return None if epoll is None else Place(epoll, socket)
 
 
 class Place:
@@ -43,38 +43,41 @@ class Place:
     Args:
         epoll: trio's.
         socket: to be read from.
-        act: called in a task that stands in, when the socket is readable, to do what the other would do. It raises
-            nothing. If it returns false, the other is woken to go on.
     """
 
     __slots__ = ("_act", "_entry", "_epoll", "_error", "_host", "_socket", "_turn")
 
-    def __init__(self, epoll: Any, socket: trio.socket.SocketType, act: Callable[[], bool]) -> None:
+    def __init__(self, epoll: Any, socket: trio.socket.SocketType) -> None:
         self._epoll = epoll
         self._socket = socket
-        self._act = act
-        # The task whose place it is, while it waits; who stands in for it; and trio's entry with the name of one of them.
-        # When the socket wakes that, the name is taken out.
+        # The task whose place it is, and what is to be done for it, while it waits; who stands in for it; and trio's entry
+        # with the name of one of them. When the socket wakes that, the name is taken out.
         self._host: trio.lowlevel.Task | None = None
+        self._act: Callable[[], bool]
         self._turn: Turn | None = None
         self._entry: Any = None
         # What the other is to raise.
         self._error: Exception | None = None
 
     @enable_ki_protection
-    async def wait(self) -> None:
+    async def wait(self, act: Callable[[], bool]) -> None:
         """Wait until the socket is readable, or another has done here what is now for this task to go on with.
+
+        Args:
+            act: called in a task that stands in, when the socket is readable, to do what this one would do. It raises
+                nothing. If it returns false, this task is woken to go on.
 
         Raises:
             trio.BusyResourceError: another task waits for the socket, and not here.
             trio.ClosedResourceError, OSError: the socket was closed, before or meanwhile.
         """
-        self._host = current_task()
+        self._host, self._act = current_task(), act
         try:
             self._enter(self._host)
             await wait_task_rescheduled(self._abort)
         finally:
             self._host = None
+            del self._act  # which leads back here: a cycle, which only the collector would free
         if self._error is not None:
             raise self._error
 
