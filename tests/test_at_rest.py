@@ -110,17 +110,18 @@ def test_the_answer_is_held_as_it_is_told_only(loop: str) -> None:
         serving.result()
 
 
-async def use_one(url: str) -> None:
+async def use_one(open_websocket: Callable[..., Any], url: str) -> None:
     """It is gone once its block is left, and does not wait for the garbage collector."""
     async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
-        async with httpx2_trio_ws.open_websocket(client, url) as ws:
+        async with open_websocket(client, url) as ws:
             assert await ws.receive() == "a"
-            parts = [weakref.ref(ws), weakref.ref(ws._engine), weakref.ref(ws._engine.carrier)]
+            parts: list[weakref.ref[Any]] = [weakref.ref(ws), weakref.ref(ws._engine), weakref.ref(ws._engine.carrier)]
         del ws
         assert [part() for part in parts] == [None, None, None]
 
 
-def test_a_session_that_has_ended_is_in_no_cycle() -> None:
+@pytest.mark.parametrize("loop", ["trio", "asyncio"])
+def test_a_session_that_has_ended_is_in_no_cycle(loop: str) -> None:
     def serve() -> None:
         peer = upgrade(accept())
         peer.send(text("a"))
@@ -130,7 +131,10 @@ def test_a_session_that_has_ended_is_in_no_cycle() -> None:
         serving = Task(serve)
         gc.disable()
         try:
-            trio.run(use_one, f"ws://{address}/")
+            if loop == "trio":
+                trio.run(use_one, httpx2_trio_ws.open_websocket, f"ws://{address}/")
+            else:
+                asyncio.run(use_one(httpx2_trio_ws.anyio.open_websocket, f"ws://{address}/"))
         finally:
             gc.enable()
         serving.result()

@@ -199,6 +199,7 @@ class LoopCarrier(StreamCarrier):
 
     async def aclose(self) -> None:
         self._release()
+        self._take = bool  # what it was leads back to us: a cycle, likewise
         await super().aclose()
 
     def _release(self) -> None:
