@@ -4,8 +4,9 @@ To wake the task that reads, so that it wakes the one that waits for a message, 
 steps of tasks for each message that comes alone. So while the first waits for the socket (:class:`Place`) and the second for
 a message (:class:`Turn`), the second stands in: the socket wakes it instead, and it does what the other would have done. The
 place is the first one's again as soon as the second has its message, is cancelled, or is woken by something else. All the
-while the first sleeps where it is. So there is always somebody who waits for the socket, also for a ping while nobody
-receives, and a place changes hands without a turn of the loop.
+while the first sleeps where it is; if it is woken or cancelled, nobody stands in for it any more. So there is always somebody
+who waits for the socket, also for a ping while nobody receives, and a place changes hands without a turn of the loop. Who
+comes to wait while the first is busy, or while another stands in, waits for its message only.
 
 To stand in is to be named instead of the other in what trio keeps of a descriptor. It does not document that, and only what
 it has for epoll is known here. Elsewhere, nobody stands in.
