@@ -309,14 +309,18 @@ def test_an_end_without_a_word(loop: str) -> None:
 
 
 @each_loop
-def test_a_record_that_was_tampered_with(loop: str) -> None:
+@pytest.mark.parametrize("together", [False, True], ids=["later", "with the 101"])
+def test_a_record_that_was_tampered_with(loop: str, together: bool) -> None:
     """What came before it is there. The peer is told, by an alert."""
 
     def script(peer: TLSPeer) -> None:
-        peer.upgrade()
-        good, bad = peer.records(text("a")), bytearray(peer.records(text("b")))
-        bad[-1] ^= 1
-        peer.socket.sendall(good + bad)
+        if together:
+            peer.upgrade(text("a"), tampered=text("b"))
+        else:
+            peer.upgrade()
+            good, bad = peer.records(text("a")), bytearray(peer.records(text("b")))
+            bad[-1] ^= 1
+            peer.socket.sendall(good + bad)
         with pytest.raises(ssl.SSLError, match="ALERT_BAD_RECORD_MAC"):
             peer.read()
 

@@ -71,12 +71,13 @@ class TLSPeer:
         data, self._data = self._data[:size], self._data[size:]
         return data
 
-    def upgrade(self, glued: bytes = b"", *parts: bytes) -> bytes:
+    def upgrade(self, glued: bytes = b"", *parts: bytes, tampered: bytes = b"") -> bytes:
         """The server's part of the handshake.
 
         Args:
             glued: comes in the same record.
             parts: come in records of their own, in the same packet, all but the last byte; that is returned.
+            tampered: comes behind them in a record that is not as it was made.
         """
         while b"\r\n\r\n" not in self._data:
             self._data += self.read()
@@ -84,6 +85,11 @@ class TLSPeer:
         lines = [line.partition(": ") for line in head.decode().split("\r\n")]
         key = next(value for name, _, value in lines if name.lower() == "sec-websocket-key")
         records = self.records(switching(key) + glued, *parts)
+        if tampered:
+            bad = bytearray(self.records(tampered))
+            bad[-1] ^= 1
+            self.socket.sendall(records + bad)
+            return b""
         whole = len(records) - bool(parts)
         self.socket.sendall(records[:whole])
         return records[whole:]
