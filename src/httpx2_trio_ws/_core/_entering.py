@@ -10,25 +10,19 @@ _TWICE = (
 )
 
 
-# One for all, as it is held for a moment only, and lies in the memory of each open session else.
-_looking = threading.Lock()
-
-
 class OneAtATime:
     """Whether somebody is inside."""
 
     __slots__ = ("_inside",)
 
     def __init__(self) -> None:
-        self._inside = False
+        self._inside = threading.Lock()
 
     def enter(self) -> None:
         """Raise :exc:`RuntimeError` if somebody is."""
-        with _looking:
-            if self._inside:
-                raise RuntimeError(_TWICE)
-            self._inside = True
+        if not self._inside.acquire(blocking=False):
+            raise RuntimeError(_TWICE)
 
     def leave(self) -> None:
         """Nobody is any more."""
-        self._inside = False
+        self._inside.release()
