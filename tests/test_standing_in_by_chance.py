@@ -77,24 +77,30 @@ class Speaker:
         self._heard = trio.Event()
 
     async def speak(self, messages: int) -> None:
-        chance = self._chance
-        with contextlib.suppress(*GONE):
+        # Not suppress(), which knows no groups before Python 3.12.
+        try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen)
-                for number in range(messages):
-                    await self._say(number)
-                    if chance.random() < 0.3:
-                        await trio.sleep(chance.choice([0, 0.001, 0.003]))
-                if self._end == "lost":
-                    await self._lose()
-                    nursery.cancel_scope.cancel()
-                    return
-                if self._end == "the peer closes":
-                    await self._send(*self._messages, close_frame(1000))
-                while not self._closed:
-                    await self._more()
+                await self._say_all(messages)
                 nursery.cancel_scope.cancel()
-            await self._peer.aclose()
+            if self._end != "lost":
+                await self._peer.aclose()
+        except* GONE:
+            pass
+
+    async def _say_all(self, messages: int) -> None:
+        chance = self._chance
+        for number in range(messages):
+            await self._say(number)
+            if chance.random() < 0.3:
+                await trio.sleep(chance.choice([0, 0.001, 0.003]))
+        if self._end == "lost":
+            await self._lose()
+            return
+        if self._end == "the peer closes":
+            await self._send(*self._messages, close_frame(1000))
+        while not self._closed:
+            await self._more()
 
     async def _say(self, number: int) -> None:
         """The next message, in some way, and perhaps a ping, whose pong must come."""
