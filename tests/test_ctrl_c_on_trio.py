@@ -36,12 +36,14 @@ async def session(play: Callable[[Peer], object], *, tls: bool) -> AsyncGenerato
     with listening(server_context() if tls else None) as (address, accept):
         playing = Task(lambda: play(upgrade(accept())))
         transport = httpx2.AsyncHTTPTransport(verify=client_context() if tls else False, socket_options=SMALL)
-        async with (
-            httpx2.AsyncClient(transport=transport) as client,
-            open_websocket(client, url(address, tls=tls), compression=None, close_timeout_seconds=LONG) as ws,
-        ):
-            yield ws
-        await trio.to_thread.run_sync(playing.result)
+        try:
+            async with (
+                httpx2.AsyncClient(transport=transport) as client,
+                open_websocket(client, url(address, tls=tls), compression=None, close_timeout_seconds=LONG) as ws,
+            ):
+                yield ws
+        finally:
+            playing.result()  # whatever comes out, the peer has read all that came
 
 
 def strike_after(function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, owner: Any) -> list[str]:
