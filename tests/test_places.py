@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
 
+def tasks_waiting_read() -> int:
+    """How many tasks a descriptor wakes when it is readable."""
+    statistics: Any = trio.lowlevel.current_statistics().io_statistics
+    waiting: int = statistics.tasks_waiting_read
+    return waiting
+
+
 class Before(trio.abc.Instrument):
     """Calls a function once, when a task is about to run: something has woken it by then."""
 
@@ -84,6 +91,12 @@ class Reading:
         task_status.started(turn)
         await turn.wait()
 
+    async def has_one_stand_in(self, nursery: trio.Nursery) -> Turn:
+        """Once this returns, it does; its turn."""
+        turn: Turn = await nursery.start(self.waits)
+        await trio.testing.wait_all_tasks_blocked()
+        return turn
+
     async def send(self, data: bytes) -> None:
         await self.peer.send(data)
         await trio.testing.wait_all_tasks_blocked()
@@ -138,8 +151,7 @@ async def test_it_is_a_checkpoint_when_it_is_set_before() -> None:
 
 async def test_who_stands_in_is_woken_by_somebody_else() -> None:
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
         turn.set()
         turn.set()
 
@@ -156,8 +168,7 @@ async def test_who_stands_in_is_cancelled() -> None:
 async def test_the_turn_comes_when_the_socket_has_woken_who_stands_in() -> None:
     """It reads nothing: what there is to be read wakes the other."""
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
         trio.lowlevel.add_instrument(Before(turn.task, turn.set))
         await it.send(b"a")
         assert it.read == [(b"a", "reads")]
@@ -179,8 +190,7 @@ async def test_the_task_that_reads_is_cancelled_meanwhile() -> None:
 @pytest.mark.parametrize("set_too", [False, True])
 async def test_the_task_that_reads_is_cancelled_when_the_socket_has_woken_who_stands_in(set_too: bool) -> None:
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
 
         def before() -> None:
             it.scope.cancel()
@@ -197,8 +207,7 @@ async def test_the_task_that_reads_is_cancelled_when_the_socket_has_woken_who_st
 async def test_the_task_that_reads_is_cancelled_by_what_is_read(data: bytes) -> None:
     """As an end that is long due does, and an HTTP/2 connection that is lost where it is to be told of an error."""
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
         it.then = lambda _: it.scope.cancel()
         await it.send(data)
         it.then = lambda _: None
@@ -229,8 +238,7 @@ async def test_what_the_other_is_to_see_to() -> None:
 async def test_a_wake_up_for_nothing() -> None:
     """Somebody else has read what there was."""
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
         trio.lowlevel.add_instrument(Before(turn.task, lambda: os.read(it.socket.fileno(), 9)))
         await it.send(b"a")
         assert it.read == []
@@ -242,8 +250,7 @@ async def test_a_wake_up_for_nothing() -> None:
 async def test_the_socket_is_closed(when: str) -> None:
     """The task that reads is told. Who stood in waits for what that makes of it."""
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
 
         def close() -> None:
             it.socket.close()
@@ -264,8 +271,7 @@ async def test_the_socket_is_closed(when: str) -> None:
 async def test_the_socket_is_closed_and_the_task_that_reads_is_cancelled() -> None:
     """At once: who stood in is told nothing of it."""
     async with reading() as (it, nursery):
-        turn = await nursery.start(it.waits)
-        await trio.testing.wait_all_tasks_blocked()
+        turn = await it.has_one_stand_in(nursery)
         it.socket.close()
         it.scope.cancel()
         await trio.testing.wait_all_tasks_blocked()
@@ -303,10 +309,9 @@ def test_ctrl_c_leaves_nobody_named(monkeypatch: pytest.MonkeyPatch) -> None:
     armed = strike_after(Place._enter, monkeypatch, Place)
 
     async def main() -> None:
-        async def named() -> Any:
+        async def named() -> int:
             await trio.testing.wait_all_tasks_blocked()  # trio's own task, which the signal wakes, too
-            statistics: Any = trio.lowlevel.current_statistics().io_statistics
-            return statistics.tasks_waiting_read
+            return tasks_waiting_read()
 
         it = Reading()
         with it.socket, it.peer:
@@ -325,8 +330,7 @@ def test_ctrl_c_leaves_nobody_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         async with reading() as (it, _), trio.open_nursery() as nursery:
-            turn = await nursery.start(it.waits)
-            await trio.testing.wait_all_tasks_blocked()
+            turn = await it.has_one_stand_in(nursery)
             armed.append("now")
             with pytest.raises(KeyboardInterrupt):
                 turn.set()

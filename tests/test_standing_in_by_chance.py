@@ -30,6 +30,7 @@ from .http2.scripted import client_of
 from .http2.server import serving
 from .memory import CLOSE, PING, PONG, TEXT, Peer, close_frame, frame, text
 from .servers import tcp_server, upgrade
+from .test_places import tasks_waiting_read
 
 if TYPE_CHECKING:
     import ssl
@@ -341,22 +342,16 @@ async def some_sessions(seed: int, contexts: Contexts) -> None:
         player.judge(messages, whole=player.end == "the peer closes" and not all_end)
 
 
-def waiting() -> int:
-    statistics: Any = trio.lowlevel.current_statistics().io_statistics
-    total: int = statistics.tasks_waiting_read
-    return total
-
-
 @pytest.mark.parametrize("seed", range(FIRST, LAST))
 @pytest.mark.parametrize("carrier", ["TCP", "TLS", "HTTP/2"])
 async def test_all_is_received_once_and_in_order(
     carrier: str, seed: int, tls: Contexts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trio._core._run._r", random.Random(seed))
-    before = waiting()
+    before = tasks_waiting_read()
     with trio.fail_after(2 * SOON):
         if carrier == "HTTP/2":
             await some_sessions(seed, tls)
         else:
             await one_session(seed, tls if carrier == "TLS" else None)
-    assert waiting() == before
+    assert tasks_waiting_read() == before

@@ -16,6 +16,7 @@ import trio.testing
 from httpx2_trio_ws import WebSocketNetworkError, open_websocket
 from httpx2_trio_ws.http2 import HTTP2Transport
 from tests.memory import text
+from tests.test_standing_in import Steps
 
 from .scripted import WITH_WEBSOCKETS, Peer, unmasked
 from .stream_end import PlainStream
@@ -74,31 +75,22 @@ async def session(first: bytes = WITH_WEBSOCKETS) -> AsyncGenerator[tuple[WebSoc
                 yield ws, peer
 
 
-class WriteLoop(trio.abc.Instrument):
-    """Counts the steps of the task that writes."""
-
-    steps = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += task.name.endswith("_write_loop")
-
-
 async def test_an_answer_is_alone_and_what_follows_it_soon_is_not(autojump_clock: object) -> None:
     """One is written by the call, the others are gathered. No time passes."""
     async with session() as (ws, peer):
-        loop = WriteLoop()
-        trio.lowlevel.add_instrument(loop)
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
         for _ in range(3):
             await peer.send(data(1, text("question")))
             await ws.receive()
             await ws.send("answer")
             await peer.until(DATA)
         await trio.testing.wait_all_tasks_blocked()
-        assert loop.steps == 0
+        assert steps.counted["Connection._write_loop"] == 0
         await ws.send("more")
         assert b"more" in unmasked(await peer.until(DATA))
-        assert loop.steps > 0
-        trio.lowlevel.remove_instrument(loop)
+        assert steps.counted["Connection._write_loop"] > 0
+        trio.lowlevel.remove_instrument(steps)
 
 
 async def test_what_arrived_before_is_read(autojump_clock: object) -> None:

@@ -11,6 +11,6 @@ uses a carrier, by the handshake, to end a connection of its own, and by threads
 lies beneath a stream.
 """
 
-from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError, Turn
+from ._base import READ_SIZE, WRITE_SIZE, Carrier, CarrierError, Event
 
-__all__ = ["READ_SIZE", "WRITE_SIZE", "Carrier", "CarrierError", "Turn"]
+__all__ = ["READ_SIZE", "WRITE_SIZE", "Carrier", "CarrierError", "Event"]

@@ -25,8 +25,8 @@ class CarrierError(Exception):
     """Reading or writing failed; the cause is what the carrier raised."""
 
 
-class Turn(Protocol):
-    """What one task waits for, as for an event."""
+class Event(Protocol):
+    """A flag that tasks can wait for; set once."""
 
     def set(self) -> object: ...
     def is_set(self) -> bool: ...
@@ -60,7 +60,7 @@ class Carrier(Protocol):
     had_room: bool
     #: Makes what a task is to wait for until it is its turn to take a message: so it may stand in for the one that pumps,
     #: and call ``take`` itself meanwhile. ``None`` where nobody can: then it is an event of the loop's.
-    turn: Callable[[], Turn] | None
+    turn: Callable[[], Event] | None
 
     @property
     def has_unread(self) -> bool:

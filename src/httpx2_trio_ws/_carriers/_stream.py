@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from ._base import Turn
+    from ._base import Event
 
 
 # So much is given to a stream that may have to wait for room, or of which that is not known. It does not tell of parts, so
@@ -31,7 +31,7 @@ class StreamCarrier:
     linger_seconds: float | None = None
     #: The peer was given time to close, as :attr:`linger_seconds` says.
     said_all = False
-    turn: Callable[[], Turn] | None = None
+    turn: Callable[[], Event] | None = None
 
     @property
     def writes_now(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from ._base import Carrier, Turn
+    from ._base import Carrier, Event
     from ._beneath import TLS
 
 _UNREADABLE = "reading from the connection failed"
@@ -48,7 +48,7 @@ class SocketCarrier(StreamCarrier):
         self._failure: BaseException | None = None
         self._place = None if in_task else place_for(self._socket)
         if self._place is not None:
-            self.turn: Callable[[], Turn] | None = self._place.turn
+            self.turn: Callable[[], Event] | None = self._place.turn
 
     def read_straight(self, room: Callable[[], memoryview | None]) -> bool:
         self._room = room

@@ -30,8 +30,6 @@ _instrument_logger = logging.getLogger(f"{_NAME}.instruments")
 
 _numbers = count(1)
 
-# What most sessions have, as one for all; it is not changed.
-_NO_HOOKS: dict[str, tuple[Instrument, ...]] = {}
 _HOOKS = [name for name in vars(Instrument) if not name.startswith("_")]
 
 
@@ -42,13 +40,12 @@ class Watch:
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self._session: Any = None
-        # For each hook, the instruments that define it; none for most sessions.
-        self._hooks = _NO_HOOKS
-        if instruments:
-            self._hooks = {
-                name: tuple(i for i in instruments if getattr(type(i), name, None) is not getattr(Instrument, name))
-                for name in _HOOKS
-            }
+        # For each hook, the instruments that define it.
+        self._hooks = {
+            name: tuple(i for i in instruments if getattr(type(i), name, None) is not getattr(Instrument, name))
+            for name in _HOOKS
+            if instruments
+        }
 
     @property
     def has_hooks(self) -> bool:
@@ -71,7 +68,7 @@ class Watch:
         session = self._session
         if session is not None:
             self.call("session_closed", session.close_code, session.close_reason, failure)
-        self._hooks = _NO_HOOKS
+        self._hooks = {}
         self._session = None  # which refers to us
 
     def call(self, hook: str, *args: object) -> None:
@@ -88,7 +85,7 @@ class Watch:
                 )
 
 
-# Of sessions that tell nobody anything.
+# Of most sessions, which tell nobody anything; it is never told of one.
 _UNWATCHED = Watch(())
 
 

@@ -13,7 +13,7 @@ from httpx2_trio_ws._http2 import ErrorCode, error_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from httpx2_trio_ws._carriers import Carrier, Turn
+    from httpx2_trio_ws._carriers import Carrier
     from httpx2_trio_ws._http2 import Headers, Stream
     from httpx2_trio_ws._runtime import Event, Runtime
 
@@ -30,7 +30,7 @@ class Beneath(Protocol):
     number: int
     runtime: Runtime
     turns: Turns
-    turn: Callable[[], Turn] | None
+    turn: Callable[[], Event] | None
     get_extra_info: Callable[[str], Any]
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
@@ -171,7 +171,7 @@ class HTTP2Stream:
             await self._changed.wait()
 
     @property
-    def turn(self) -> Callable[[], Turn] | None:
+    def turn(self) -> Callable[[], Event] | None:
         """As a carrier's."""
         return self._connection.turn
 

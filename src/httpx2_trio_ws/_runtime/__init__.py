@@ -7,6 +7,8 @@ May import: the event loop that a module is for, and ``_carriers``. Is imported 
 others take it as an argument, and import the types of :mod:`._base` only.
 """
 
-from ._base import CancelScope, Event, Nursery, Runtime
+from httpx2_trio_ws._carriers import Event
+
+from ._base import CancelScope, Nursery, Runtime
 
 __all__ = ["CancelScope", "Event", "Nursery", "Runtime"]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from httpx2_trio_ws._carriers import Carrier
+    from httpx2_trio_ws._carriers import Carrier, Event
 
-    from ._base import CancelScope, Event, MakesCarrier, Nursery
+    from ._base import CancelScope, MakesCarrier, Nursery
 
 
 class _Event:

@@ -11,15 +11,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from httpx2_trio_ws._carriers import Carrier
-
-
-class Event(Protocol):
-    """A flag that tasks can wait for; set once."""
-
-    def set(self) -> object: ...
-    def is_set(self) -> bool: ...
-    def wait(self) -> Awaitable[object]: ...
+    from httpx2_trio_ws._carriers import Carrier, Event
 
 
 class CancelScope(Protocol):

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    from ._base import CancelScope, Event, MakesCarrier, Nursery
+    from httpx2_trio_ws._carriers import Event
+
+    from ._base import CancelScope, MakesCarrier, Nursery
 
 
 def _is_cancelled() -> bool:
